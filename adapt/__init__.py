@@ -1,0 +1,25 @@
+"""Checkpoint in: raw images and sounds into a text LM, with the controls that make its scores mean something."""
+
+from typing import TYPE_CHECKING
+
+from presight.exports import lazy
+
+if TYPE_CHECKING:
+    from adapt.classify import Classify as Classify
+    from adapt.classify import Search as Search
+    from adapt.datasets import Images as Images
+    from adapt.datasets import Sounds as Sounds
+    from adapt.invented import Invented as Invented
+    from adapt.matched import StatsMatched as StatsMatched
+
+__getattr__, __all__ = lazy(
+    "adapt",
+    {
+        "Classify": "classify",
+        "Images": "datasets",
+        "Invented": "invented",
+        "Search": "classify",
+        "Sounds": "datasets",
+        "StatsMatched": "matched",
+    },
+)

@@ -1,0 +1,129 @@
+"""Learning-rate search and classification from raw inputs: what an arm scores, item by item."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from presight.errors import EXIT_DIVERGED, PresightError
+from presight.stage import Cost, Needs, Stage
+
+Trained = Literal["head", "input", "norms", "full"]
+# a patch token through a 1m model and back, with what surrounds it; only `plan` uses it
+TOKEN_FLOPS = 1.2e7
+
+
+class Search(Stage):
+    """The same learning rates for every arm, on one seed, chosen on the validation split; the curve is kept."""
+
+    kind = "rate"
+    version = "1"
+
+    model: Annotated[Stage, Needs("checkpoint")]
+    data: Annotated[Stage, Needs("examples")]
+    learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
+    trained: Trained = "norms"
+    epochs: int = Field(4, ge=1)
+    items: int = Field(500, ge=1, description="training examples used")
+    seed: int = 0
+    patch: int | None = None
+
+    def estimate(self) -> Cost:
+        """Arithmetic of all candidates."""
+        return Cost(flops=len(self.learning_rates) * self.epochs * self.items * 50 * TOKEN_FLOPS)
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Fit once per learning rate; one that diverges loses."""
+        from adapt.fitting import Task, fit
+        from adapt.raw import RawInputClassifier
+
+        task = Task.load(inputs["data"], self.patch, {"train": self.items, "validation": None})
+        curve = []
+        for rate in sorted(self.learning_rates):
+            model = RawInputClassifier.load(inputs["model"], task.width, len(task.classes), self.seed)
+            try:
+                done = fit(model, task, self.trained, rate, self.epochs, self.seed, f"learning rate {rate:g}")
+                curve.append({"learning_rate": rate, "validation": done.validation, "losses": done.losses})
+            except PresightError as error:
+                if error.code != EXIT_DIVERGED:
+                    raise
+                curve.append({"learning_rate": rate, "validation": 0.0, "losses": []})
+        best = max(range(len(curve)), key=lambda index: (curve[index]["validation"], -index))
+        edge = len(curve) > 1 and best in (0, len(curve) - 1)
+        found = {"learning_rate": curve[best]["learning_rate"], "edge": edge, "curve": curve}
+        (out / "rate.json").write_text(json.dumps(found, indent=1))
+
+
+class Classify(Stage):
+    """Fit one arm and score the test split once: a record for every item."""
+
+    kind = "scores"
+    version = "1"
+
+    model: Annotated[Stage, Needs("checkpoint")]
+    data: Annotated[Stage, Needs("examples")]
+    learning_rate: float | Annotated[Stage, Needs("rate")]
+    trained: Trained = "norms"
+    epochs: int = Field(4, ge=1)
+    items: int | None = Field(None, ge=1, description="training examples used; default all")
+    seed: int = Field(0, ge=0, description="of projection, head and order")
+    patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")
+
+    def estimate(self) -> Cost:
+        """Arithmetic of the fit, and the items scored."""
+        sizes: Mapping[str, int] = getattr(self.data, "sizes", {})
+        items = self.items or sizes.get("train", 1000)
+        test = sizes.get("test", 1000)
+        return Cost(flops=(self.epochs * items + test / 3) * 50 * TOKEN_FLOPS, items=test)
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Fit, score, write ``items.parquet`` and ``scores.json``."""
+        import pyarrow
+        import pyarrow.parquet
+
+        from adapt.fitting import Task, fit, predict
+        from adapt.raw import RawInputClassifier
+
+        if isinstance(self.learning_rate, Stage):
+            searched = json.loads((inputs["learning_rate"] / "rate.json").read_text())
+            rate, edge = float(searched["learning_rate"]), bool(searched["edge"])
+        else:
+            rate, edge = self.learning_rate, False
+        task = Task.load(inputs["data"], self.patch, {"train": self.items, "validation": None, "test": None})
+        model = RawInputClassifier.load(inputs["model"], task.width, len(task.classes), self.seed)
+        done = fit(model, task, self.trained, rate, self.epochs, self.seed, f"fitting {task.modality}s")
+        predicted, confidence = predict(model, task, "test")
+        test = task.split["test"]
+        correct = predicted == test.labels
+        columns = {
+            "item": list(test.items),
+            "cluster": list(test.clusters),
+            "label": test.labels,
+            "prediction": predicted,
+            "correct": correct,
+            "confidence": confidence,
+        }
+        pyarrow.parquet.write_table(pyarrow.table(columns), out / "items.parquet")
+        per_class = [int((test.labels == label).sum()) for label in range(len(task.classes))]
+        record = {
+            "task": f"{task.modality} classification",
+            "modality": task.modality,
+            "metric": "accuracy",
+            "trained": self.trained,
+            "parameters_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "items": len(test),
+            "classes": task.classes,
+            "accuracy": float(correct.mean()),
+            "chance": max(per_class) / len(test),
+            "learning_rate": rate,
+            "edge": edge,
+            "validation": done.validation,
+            "losses": done.losses,
+            "text_norm": model.text_norm,
+        }
+        (out / "scores.json").write_text(json.dumps(record, indent=1))
+        (out / "counts.json").write_text(json.dumps({"items": len(test)}))

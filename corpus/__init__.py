@@ -1,0 +1,29 @@
+"""Text in: sources to clean documents to tokens to labels to mixtures."""
+
+from typing import TYPE_CHECKING
+
+from presight.exports import lazy
+
+if TYPE_CHECKING:
+    from corpus.documents import Documents as Documents
+    from corpus.documents import Sample as Sample
+    from corpus.invented import Invented as Invented
+    from corpus.mix import Mix as Mix
+    from corpus.mixture import Mixture as Mixture
+    from corpus.sampler import Sampler as Sampler
+    from corpus.tokenizer import Tokenizer as Tokenizer
+    from corpus.tokens import Tokenize as Tokenize
+
+__getattr__, __all__ = lazy(
+    "corpus",
+    {
+        "Documents": "documents",
+        "Invented": "invented",
+        "Mix": "mix",
+        "Mixture": "mixture",
+        "Sample": "documents",
+        "Sampler": "sampler",
+        "Tokenize": "tokens",
+        "Tokenizer": "tokenizer",
+    },
+)

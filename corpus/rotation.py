@@ -1,0 +1,57 @@
+"""The order of a mixture: a rotation ``r = step·i mod n`` that spreads every interval of [0, n) evenly over time.
+
+The deviation of an interval's hits from its share grows with the partial quotients of ``step / n``, so a step whose
+continued fraction is almost all ones, like the golden ratio's, keeps every prefix of every mixture near its shares.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Products step·i stay below 2**62 up to here.
+MAX_ITEMS = 2**31
+_CANDIDATES = 1000  # searched on either side of n / golden ratio
+_GOLDEN = (1 + 5**0.5) / 2
+
+
+def golden_step(n: int) -> int:
+    """The step, coprime to ``n``, whose continued fraction has the smallest sum of quotients near n / golden ratio.
+
+    Ties go to the step nearest n / golden ratio, then to the smaller one, so that the answer depends on ``n`` alone.
+    """
+    if not 1 <= n <= MAX_ITEMS:
+        raise ValueError(f"a rotation has 1 to {MAX_ITEMS} items, not {n}")
+    centre = round(n / _GOLDEN)
+    steps = np.arange(max(1, centre - _CANDIDATES), min(n, centre + _CANDIDATES + 1), dtype=np.int64)
+    if n <= 2 or not steps.size:
+        return 1
+    total, high, low = np.zeros_like(steps), np.full_like(steps, n), steps.copy()
+    while (live := low > 0).any():  # Euclid on all candidates at once
+        quotient = high[live] // low[live]
+        total[live] += quotient
+        high[live], low[live] = low[live], high[live] - quotient * low[live]
+    total[high != 1] = np.iinfo(np.int64).max  # not coprime: would miss items
+    return int(steps[np.lexsort((steps, abs(steps - centre), total))[0]])
+
+
+def floor_sum(count: int, modulus: int, slope: int, offset: int) -> int:
+    """Sum over j < ``count`` of (slope·j + offset) // modulus, in O(log modulus) exact steps; arguments ≥ 0.
+
+    Full periods are taken out of slope and offset; what remains are lattice points under a line, counted again with
+    the axes exchanged, as in Euclid's algorithm.
+    """
+    total = 0
+    while count:
+        total += (count - 1) * count // 2 * (slope // modulus) + count * (offset // modulus)
+        slope, offset = slope % modulus, offset % modulus
+        top = slope * count + offset
+        count, offset = divmod(top, modulus)
+        slope, modulus = modulus, slope
+    return total
+
+
+def hits_below(bounds: list[int], count: int, n: int, step: int) -> list[int]:
+    """For each bound in [0, n]: how many of the rotation's first ``count`` residues lie below it."""
+    turns = floor_sum(count, n, step, 0)
+    # [r < c] = ⌊x/n⌋ − ⌊(x − c)/n⌋ for x = step·j, r = x mod n; one n is added to keep the second numerator positive.
+    return [count + turns - floor_sum(count, n, step, n - bound) for bound in bounds]

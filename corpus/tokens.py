@@ -1,0 +1,129 @@
+"""Token shards: every source tokenised once by datatrove, a held-out split set aside by document hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from corpus.documents import INDEX
+from presight.console import Track
+from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
+
+TOKENS = "tokens.json"
+SPLITS = ("train", "heldout")
+
+
+class Tokenize(ShardedStage):
+    """Writes ``<split>/<source>/<part>.ds`` (little-endian tokens) and ``.ds.index`` (document ends, uint64)."""
+
+    kind = "tokens"
+    version = "1"
+
+    documents: Annotated[Stage, Needs("documents")]
+    tokenizer: Annotated[Stage, Needs("tokenizer")]
+    heldout: float = Field(0.03, gt=0, lt=1, description="share of documents never trained on, chosen by their hash")
+    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
+
+    def estimate(self) -> Cost:
+        """Bytes read."""
+        return Cost(bytes=self.documents.estimate().bytes)
+
+    def shards(self) -> int:
+        """One per part; a part takes every ``parts``-th file of every source."""
+        return self.parts
+
+    def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Tokenise one part of every source."""
+        folder = inputs["documents"]
+        described = json.loads((folder / INDEX).read_text())["sources"]
+        track = Track(sum(each["bytes"] for each in described.values()) / self.parts, f"tokenising part {shard + 1}")
+        parts = {
+            source: {split: self._write(shard, source, split, out, inputs, track) for split in SPLITS}
+            for source in sorted(described)
+        }
+        (scratch(out) / f"part-{shard:05d}.json").write_text(json.dumps(parts))
+
+    def _write(
+        self, shard: int, source: str, split: str, out: Path, inputs: Mapping[str, Path], track: Track
+    ) -> dict[str, Any]:
+        from datatrove.pipeline.readers import JsonlReader
+        from datatrove.pipeline.tokens import DocumentTokenizer
+
+        from corpus.tokenizer import END
+
+        counts = {"documents": 0, "bytes": 0}
+
+        def chosen() -> Iterator[Any]:
+            reader = JsonlReader(str(inputs["documents"] / source), glob_pattern="*.jsonl.gz")
+            for document in reader.run(rank=shard, world_size=self.parts):
+                if (split == "heldout") == self.holds_out(document.text):
+                    size = len(document.text.encode("utf-8", "replace"))
+                    counts["documents"] += 1
+                    counts["bytes"] += size
+                    track.advance(size)
+                    yield document
+
+        # datatrove leaves `*.ds` of a killed run where it stood: write beside, then move into place
+        work = scratch(out) / f"{split}-{source}-{shard}"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        step = DocumentTokenizer(
+            str(work),
+            str(inputs["tokenizer"] / "tokenizer.json"),
+            eos_token=END,
+            shuffle_documents=False,  # the sampler permutes items
+            save_final_metadata=False,  # it would write this machine's path
+            batch_size=1000,
+            seed=0,
+        )
+        step.run(chosen(), rank=shard, world_size=self.parts)
+        counts["token_bytes"] = step.token_size
+        name = f"{split}/{source}/{shard:05d}.ds"
+        target = out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not counts["documents"]:
+            return {**counts, "tokens": 0}
+        written = work / f"{shard:05d}_unshuffled.ds"
+        for suffix in ("", ".index"):
+            written.with_name(written.name + suffix).replace(target.with_name(target.name + suffix))
+        work.rmdir()
+        with target.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {**counts, "tokens": target.stat().st_size // step.token_size, "path": name, "sha256": digest}
+
+    def holds_out(self, text: str) -> bool:
+        """Whether a document belongs to the held-out split: a property of its text alone."""
+        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]) < self.heldout * 2**64
+
+    def finish(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Describe the shards in ``tokens.json`` and take the tokenizer along."""
+        parts = [json.loads(path.read_text()) for path in sorted(scratch(out).glob("part-*.json"))]
+        sources = {
+            source: {split: _gather([part[source][split] for part in parts]) for split in SPLITS}
+            for source in parts[0]
+        }
+        for path in inputs["tokenizer"].iterdir():
+            if path.is_file() and path.name.startswith(("tokenizer", "special")):
+                (out / "tokenizer").mkdir(exist_ok=True)
+                shutil.copyfile(path, out / "tokenizer" / path.name)
+        tokenizer = (out / "tokenizer" / "tokenizer.json").read_bytes()
+        described = {
+            "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
+            "token_bytes": max(each["token_bytes"] for part in parts[0].values() for each in part.values()),
+            "sources": sources,
+        }
+        (out / TOKENS).write_text(json.dumps(described, indent=1))
+        (out / "counts.json").write_text(
+            json.dumps({source: each["train"]["tokens"] for source, each in sources.items()})
+        )
+
+
+def _gather(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    shards = [{key: part[key] for key in ("path", "tokens", "sha256")} for part in parts if "path" in part]
+    return {key: sum(part[key] for part in parts) for key in ("documents", "bytes", "tokens")} | {"shards": shards}

@@ -1,0 +1,224 @@
+"""The report: one HTML file that needs nothing else, made from deltas, models and mixtures and the cards behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from eval.lineage import Record, lineage
+from eval.stats import PriorDelta
+from presight.errors import PresightError
+from presight.stage import Labelled, Needs, Stage
+
+Verdict = Literal["established", "uncorrected", "these models", "not established"]
+REPLICATE = "init"  # the axis of seeds where no comparison names it
+
+
+class Report(Stage):
+    """Plots first, then the numbers, then the card of every artifact they stand on."""
+
+    kind = "report"
+    version = "1"
+
+    deltas: tuple[Annotated[Stage, Needs("deltas")], ...]
+    models: tuple[Annotated[Labelled, Needs("checkpoint")], ...]
+    mixtures: tuple[Annotated[Labelled, Needs("mixture")], ...] = ()
+    title: str = "Presight report"
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Write ``report.html``; the same inputs give the same bytes.
+
+        Raises:
+            PresightError: plotly is not installed, or an input is not what its kind promises.
+        """
+        try:
+            import plotly  # noqa: F401 — asked for before anything is read, not after
+        except ImportError:
+            raise PresightError("report", "plotly is not installed", "pip install 'presight[report]'") from None
+        from eval.page import render
+
+        evidence = self.evidence(inputs)
+        page, plots = render(evidence)
+        (out / "report.html").write_text(page, encoding="utf-8")
+        found = [each.verdict for family in evidence.families for each in family.comparisons]
+        counts = {
+            "comparisons": len(found),
+            "established": found.count("established"),
+            "arms": len(evidence.arms),
+            "models": len(evidence.models),
+            "mixtures": len(evidence.mixtures),
+            "cards": len(evidence.records),
+            "plots": plots,
+        }
+        (out / "counts.json").write_text(json.dumps(counts))
+
+    def evidence(self, inputs: Mapping[str, Path]) -> Evidence:
+        """All that the page shows, read from the artifacts."""
+        from corpus import Mixture
+
+        families = tuple(Family.read(inputs[f"deltas[{index}]"]) for index in range(len(self.deltas)))
+        models = tuple(Model.read(each, inputs[f"models[{index}]"]) for index, each in enumerate(self.models))
+        mixtures = tuple(
+            Lock(dict(each.labels), inputs[f"mixtures[{index}]"].name, Mixture.read(inputs[f"mixtures[{index}]"]).lock)
+            for index, each in enumerate(self.mixtures)
+        )
+        return Evidence(self.title, families, models, mixtures, lineage(inputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A delta, its p adjusted for the others compared with it, and the artifact that holds it."""
+
+    delta: PriorDelta
+    holm: float
+    card: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be said: an effect only where seeds vary, the interval excludes 0 and Holm's p agrees."""
+        if not self.delta.established:
+            return "not established"
+        if self.delta.n_seeds < 2:
+            return "these models"
+        return "established" if self.holm < 1 - self.delta.interval.level else "uncorrected"
+
+    @property
+    def scale(self) -> float:
+        """Accuracies are shown in per cent."""
+        return 100.0 if self.delta.metric == "accuracy" else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """The accuracy of one arm, as ``deltas.json`` gives it, and the artifact that holds it."""
+
+    record: Mapping[str, Any]
+    card: str
+
+    @property
+    def scale(self) -> float:
+        """Accuracies are shown in per cent."""
+        return 100.0 if self.record["metric"] == "accuracy" else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The comparisons of one artifact: tested together, so adjusted together."""
+
+    card: str
+    along: str
+    treatment: str
+    replicate: str
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Family:
+        """The family in a deltas artifact."""
+        found, known = _json(folder / "deltas.json"), {field.name for field in fields(PriorDelta)}
+        try:
+            compared = tuple(
+                Comparison(
+                    PriorDelta.from_json({key: value for key, value in each.items() if key in known}),
+                    each["p_holm"],
+                    folder.name,
+                )
+                for each in found["deltas"]
+            )
+            arms = tuple(Arm(each, folder.name) for each in found["arms"])
+            return cls(folder.name, found["along"], found["treatment"], found["replicate"], arms, compared)
+        except (KeyError, TypeError) as error:
+            raise PresightError(f"deltas/{folder.name}", f"lacks {error}", "compare the scores again") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A pretrained model: where it stands on the axes, its held-out curve and what it read, where it kept them."""
+
+    labels: Mapping[str, str]
+    card: str
+    curve: tuple[Mapping[str, Any], ...]
+    ledger: Mapping[str, Any] | None
+    config: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, labelled: Labelled, folder: Path) -> Model:
+        """The model in a checkpoint artifact; one that was not trained here has neither curve nor ledger."""
+        curve, ledger = folder / "heldout.jsonl", folder / "ledger.json"
+        lines = curve.read_text().splitlines() if curve.exists() else []
+        return cls(
+            dict(labelled.labels),
+            folder.name,
+            tuple(json.loads(line) for line in lines),
+            _json(ledger) if ledger.exists() else None,
+            _json(folder / "config.json"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A mixture's lock and its place on the axes."""
+
+    labels: Mapping[str, str]
+    card: str
+    lock: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a report stands on."""
+
+    title: str
+    families: tuple[Family, ...]
+    models: tuple[Model, ...]
+    mixtures: tuple[Lock, ...]
+    records: Mapping[str, Record]
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """Each arm once, though several families may compare it."""
+        found = {}
+        for family in self.families:
+            for arm in family.arms:
+                found.setdefault((arm.record["task"], *arm.record["scores"]), arm)
+        return tuple(found.values())
+
+    @property
+    def replicates(self) -> set[str]:
+        """The axes of seeds."""
+        return {family.replicate for family in self.families} or {REPLICATE}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What an artifact is to the reader: its place on the axes."""
+        found = {each.card: join(each.labels.values()) for each in (*self.mixtures, *self.models)}
+        for arm in self.arms:
+            place = join([arm.record["task"], *arm.record["labels"].values()])
+            for artifact, seed in zip(arm.record["scores"], arm.record["seeds"], strict=False):
+                found[artifact] = f"{place} · seed {seed}"
+        for family in self.families:
+            found[family.card] = f"along {family.along}: {family.treatment} against the others"
+        return found
+
+    def group(self, model: Model) -> str:
+        """A model's place but for its seed."""
+        return join(value for axis, value in model.labels.items() if axis not in self.replicates) or "all models"
+
+
+def join(parts: Iterable[str]) -> str:
+    """Parts of a name: ``vision · images``."""
+    return " · ".join(parts)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        raise PresightError(
+            where, f"cannot be read ({type(error).__name__})", "run the recipe that makes it"
+        ) from error

@@ -1,0 +1,113 @@
+"""``presight data``: real sample data out of ordinary packages."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from presight.errors import EXIT_USER
+
+app = typer.Typer(help="Real sample data out of ordinary packages.", no_args_is_help=True)
+
+
+class Tier(StrEnum):
+    """How much sample data."""
+
+    small = "small"
+
+
+@app.command("list")
+def list_roles(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show the sample data: what there is, where it comes from, and what is here already."""
+    from presight.packages import cached, packages, roles
+
+    rows: list[dict[str, Any]] = []
+    for role in roles().values():
+        found = cached(role.name)
+        made_of = [packages()[name] for name in role.sources]
+        rows.append(
+            {
+                "role": role.name,
+                "tier": role.tier,
+                "packages": [
+                    {
+                        "name": package.name,
+                        "registry": package.registry,
+                        "version": package.versions[0],
+                        "licence": package.licence,
+                        "bytes": package.bytes,
+                    }
+                    for package in made_of
+                ],
+                "bytes": role.bytes,
+                "cached": found is not None,
+                "digest": found.digest if found else None,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps({"roles": rows, "bytes": sum(row["bytes"] for row in rows)}, indent=1))
+        return
+    _print_table(rows)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("role", "package", "registry", "version", "licence", show_footer=True, box=None)
+    table.columns[0].footer = "in all"
+    table.add_column("MB", f"{sum(row['bytes'] for row in rows) / 1e6:.1f}", justify="right")
+    table.add_column("cached", f"{sum(row['cached'] for row in rows)} of {len(rows)}", justify="center")
+    for row in rows:
+        for k, package in enumerate(row["packages"]):
+            cells = [package[key] for key in ("name", "registry", "version", "licence")]
+            here = ("yes" if row["cached"] else "–") if k == 0 else ""
+            table.add_row(row["role"] if k == 0 else "", *cells, f"{package['bytes'] / 1e6:.1f}", here)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # a pipe has no width to fit into
+    console.print(table)
+
+
+@app.command("get")
+def get_roles(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROLES]...", help="All of the tier by default.")
+    ] = None,
+    tier: Annotated[Tier, typer.Option(help="How much, where no role is named.")] = Tier.small,
+) -> None:
+    """Fetch sample data into the cache, and say what could not be had."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from presight.packages import cache_root, fetch_all, role, roles
+
+    wanted = [role(name).name for name in names or [r.name for r in roles().values() if r.tier == tier]]
+    console = Console(stderr=True)
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
+        *(TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        bar = bars.add_task("starting", total=None)
+
+        def show(done: int, total: int, description: str) -> None:
+            bars.update(bar, completed=done, total=total, description=description)
+
+        have, missing = fetch_all(wanted, show)
+    for name, fetched in have.items():
+        licences = "; ".join(sorted(set(fetched.licences.values())))
+        say(f"[green]have[/] {name}: {', '.join(fetched.archives)} ({licences})")
+    for name, error in missing.items():
+        say(f"[red]lack[/] {name}: {escape(str(error))}")
+    say(f"{len(have)} of {len(wanted)} roles in {escape(str(cache_root()))}")
+    if not have:
+        raise typer.Exit(EXIT_USER)

@@ -1,0 +1,132 @@
+"""Commands that read a recipe: run, plan, report, stage."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(help="A recipe: a path, or the name of one (`quickstart`).")]
+Root = Annotated[Path, typer.Option("--root", envvar="PRESIGHT_ROOT", help="Folder of store/ and runs/.")]
+Scale = Annotated[str | None, typer.Option("--scale", help="A scale of the recipe, such as `small`.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override: stage.field=value or axis=[…]; repeatable.")]
+Until = Annotated[str | None, typer.Option("--until", help="Make only this stage and what it stands on.")]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+HERE = Path()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (run, plan, report, stage):
+        app.command()(command)
+
+
+def run(
+    recipe: Recipe,
+    scale: Scale = None,
+    set_: Set = None,
+    until: Until = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers; default: cores ÷ threads of a stage.")] = None,
+    root: Root = HERE,
+    json_output: Json = False,
+) -> None:
+    """Make everything that a recipe describes and that is not made yet.
+
+    Interrupt it as you like: finished stages are kept, the rest continues where it stopped.
+    """
+    import json
+
+    from presight import recipe as recipes
+    from presight import registry
+    from presight.console import clock, say
+    from presight.executor import describe, execute
+    from presight.live import Live, settling
+    from presight.store import Store
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    read = recipes.read(recipe, scale, set_ or ())
+    with settling():
+        graph = read.expand(fetch=True)
+    for reason in graph.left_out:
+        say(f"left out: {reason}")
+    store, titles = Store(root / "store"), graph.titles()
+    with Live(graph, store, until) as live:
+        outcome = execute(graph.targets(until), store, jobs, live)
+    folder = registry.link(graph, store, root / "runs")
+    if until is None:
+        registry.register(graph, store, scale, list(set_ or ()))
+    found = {
+        "recipe": read.name,
+        "ran": [titles[each.fingerprint] for each in outcome.ran],
+        "reused": len(outcome.reused),
+        "failed": {titles[each.stage.fingerprint]: each.problem for each in outcome.failures},
+        "skipped": [titles[each.fingerprint] for each in outcome.skipped],
+        "seconds": round(live.seconds, 1),
+        "runs": str(folder),
+    }
+    if json_output:
+        print(json.dumps(found, indent=1))
+    for failure in outcome.failures:
+        say(f"presight: {describe(failure, titles[failure.stage.fingerprint])}")
+    if outcome.failures:
+        say(f"{len(outcome.skipped)} stages wait for that; what is done is kept, run again to continue")
+        raise typer.Exit(outcome.failures[0].code)
+    say(f"{read.name}: {len(outcome.ran)} stages made, {clock(live.seconds)}")
+    page = folder / "report.html"
+    if page.exists() and not json_output:
+        print(page)
+
+
+def plan(recipe: Recipe, scale: Scale = None, set_: Set = None, root: Root = HERE, json_output: Json = False) -> None:
+    """Show the tree of a recipe: what is done, what is to run, its tokens, minutes and smallest detectable effect."""
+    from presight import planner
+    from presight import recipe as recipes
+    from presight.store import Store
+
+    graph = recipes.read(recipe, scale, set_ or ()).expand()
+    planner.show(planner.plan(graph, Store(root / "store")), json_output)
+
+
+def report(recipe: Recipe, root: Root = HERE) -> None:
+    """Print the path of a recipe's newest report."""
+    from presight import recipe as recipes
+    from presight.errors import PresightError
+
+    name = recipes.read(recipe).name
+    page = root / "runs" / name / "report.html"
+    if not page.exists():
+        raise PresightError(str(page), "is not there", f"presight run {recipe}")
+    print(page)
+
+
+def stage(
+    file: Annotated[Path, typer.Argument(help="A stage as `presight show --stage` prints it.")],
+    root: Root = HERE,
+    shard: Annotated[int | None, typer.Option(help="One shard of a sharded stage.")] = None,
+) -> None:
+    """Run one stage: what every executor calls."""
+    import json
+
+    from presight import stage as stages
+    from presight.console import foreground
+    from presight.errors import PresightError
+    from presight.store import Store
+
+    try:
+        document: Any = json.loads(file.read_text())
+        made = stages.load(document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PresightError(str(file), f"is no stage ({error})", "write one with presight show --stage") from error
+    store = Store(root / "store")
+    with foreground(made.tag()):
+        if shard is None:
+            print(store.perform(made).path)
+        elif isinstance(made, stages.ShardedStage) and 0 <= shard < made.shards():
+            store.perform_shard(made, shard)
+        else:
+            raise PresightError(
+                "--shard", f"{made.tag()} has no shard {shard}", "leave it out, or give a lower number"
+            )

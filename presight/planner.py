@@ -1,0 +1,163 @@
+"""What a recipe would do before it does it: tree, tokens, minutes, and what its comparisons could detect."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from presight.console import number
+from presight.executor import needed
+from presight.recipe import Graph, Instance
+from presight.stage import Cost, Stage
+from presight.store import Store
+
+# One core of a laptop, for what this store has no measurement of.
+FLOPS_PER_SECOND = 3e10
+BYTES_PER_SECOND = 2e6
+SECONDS_EACH = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A stage of the recipe over all its places on the axes."""
+
+    name: str
+    stage: str
+    inputs: list[str]
+    instances: list[str]
+    done: int
+    to_run: int
+    tokens: int
+    seconds: float
+    design: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe's plan; ``minutes`` is for this machine's cores, measured on this store's earlier runs where any are."""
+
+    recipe: str
+    lines: list[Line]
+    minutes: float
+    jobs: int
+    left_out: list[str]
+
+
+def plan(graph: Graph, store: Store) -> Plan:
+    """Plan a graph against what the store holds."""
+    todo, _ = needed(graph.targets(), store)
+    waiting = {stage.fingerprint for stage in todo}
+    speeds = _speeds(store)
+    lines = []
+    for name in graph.recipe.stages:
+        members = [each for each in graph.instances if each.name == name]
+        running = [each for each in members if each.stage.fingerprint in waiting]
+        designs = dict.fromkeys(line for each in members if (line := each.stage.design()))
+        lines.append(
+            Line(
+                name,
+                members[0].stage.tag() if members else graph.recipe.stages[name]["stage"],
+                _inputs(members, graph),
+                [each.title for each in members],
+                sum(store.find(each.stage) is not None for each in members),
+                len(running),
+                sum(each.stage.estimate().tokens for each in running if each.stage.estimate().flops),
+                sum(_seconds(each.stage, speeds) for each in running),
+                list(designs),
+            )
+        )
+    threads = max((each.stage.resources.threads for each in graph.instances), default=1)
+    jobs = max(1, len(os.sched_getaffinity(0)) // threads)
+    chain: dict[str, float] = {}  # the longest chain to each stage bounds what more workers could save
+    for stage in todo:
+        before = max((chain.get(parent.fingerprint, 0.0) for parent in stage.inputs().values()), default=0.0)
+        chain[stage.fingerprint] = before + _seconds(stage, speeds)
+    total = sum(line.seconds for line in lines)
+    return Plan(
+        graph.recipe.name, lines, max(total / jobs, max(chain.values(), default=0.0)) / 60, jobs, graph.left_out
+    )
+
+
+def _inputs(members: list[Instance], graph: Graph) -> list[str]:
+    parents = {parent.fingerprint for each in members for parent in each.stage.inputs().values()}
+    return list(dict.fromkeys(each.name for each in graph.instances if each.stage.fingerprint in parents))
+
+
+def _amount(cost: Cost) -> float:
+    """Seconds by the laptop's figures."""
+    return SECONDS_EACH + cost.flops / FLOPS_PER_SECOND + cost.bytes / BYTES_PER_SECOND
+
+
+def _seconds(stage: Stage, speeds: dict[str, float]) -> float:
+    return _amount(stage.estimate()) * speeds.get(stage.tag(), 1.0)
+
+
+def _speeds(store: Store) -> dict[str, float]:
+    """Measured over assumed seconds for each kind of stage that this store has seen; the median."""
+    seen: dict[str, list[float]] = {}
+    for artifact in store.artifacts():
+        assumed = _amount(Cost(**artifact.card["estimate"]))
+        seen.setdefault(artifact.card["stage"], []).append(artifact.card["seconds"] / assumed)
+    return {stage: statistics.median(ratios) for stage, ratios in seen.items()}
+
+
+def show(found: Plan, as_json: bool) -> None:
+    """Print a plan."""
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "recipe": found.recipe,
+                    "minutes": found.minutes,
+                    "jobs": found.jobs,
+                    "left_out": found.left_out,
+                    "stages": [_record(line) for line in found.lines],
+                },
+                indent=1,
+            )
+        )
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    tree = Tree(f"[bold]{escape(found.recipe)}[/]")
+    for line in found.lines:
+        count = len(line.instances)
+        state = (
+            "[green]done[/]"
+            if line.done == count
+            else f"{line.to_run} of {count} to run"
+            if line.to_run
+            else "not needed"
+        )
+        details = [state]
+        if line.tokens:
+            details.append(f"{number(line.tokens)} tokens")
+        if line.to_run:
+            details.append(f"~{line.seconds / 60:.1f} min")
+        below = f" [dim]← {', '.join(line.inputs)}[/]" if line.inputs else ""
+        branch = tree.add(f"[bold]{escape(line.name)}[/] {escape(line.stage)}{below}  {', '.join(details)}")
+        for title in line.instances if 1 < count <= 8 else []:
+            branch.add(f"[dim]{escape(title)}")
+        for design in line.design:
+            branch.add(f"[yellow]{escape(design)}")
+    console = Console()
+    console.print(tree)
+    for reason in found.left_out:
+        console.print(f"left out: {reason}", markup=False)
+    tokens = sum(line.tokens for line in found.lines)
+    runs = sum(line.to_run for line in found.lines)
+    if runs:
+        print(
+            f"{runs} stages to run, {number(tokens)} tokens, about {found.minutes:.0f} minutes with {found.jobs} workers"
+        )
+    else:
+        print("everything is made")
+
+
+def _record(line: Line) -> dict[str, Any]:
+    return {name: getattr(line, name) for name in Line.__slots__}

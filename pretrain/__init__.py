@@ -1,0 +1,11 @@
+"""Mixture in, checkpoint out: models, batches and training with DeepSpeed."""
+
+from typing import TYPE_CHECKING
+
+from presight.exports import lazy
+
+if TYPE_CHECKING:
+    from pretrain.init import Init as Init
+    from pretrain.train import Train as Train
+
+__getattr__, __all__ = lazy("pretrain", {"Init": "init", "Train": "train"})

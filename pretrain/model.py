@@ -1,0 +1,92 @@
+"""Llama-style models by name: a table of shapes, each a plain transformers model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from presight.errors import PresightError, nearest
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Layers, width, heads and feed-forward width of a model; small ones tie input and output embeddings."""
+
+    layers: int
+    width: int
+    heads: int
+    feed_forward: int
+    tied: bool = True
+
+    def parameters(self, vocabulary: int) -> int:
+        """Parameters, embeddings included."""
+        block = 4 * self.width**2 + 3 * self.width * self.feed_forward + 2 * self.width
+        return self.layers * block + self.width + vocabulary * self.width * (1 if self.tied else 2)
+
+    def flops(self, vocabulary: int, context: int) -> float:
+        """Floating-point operations of a training step, per token: 6 per weight that multiplies, and attention.
+
+        Counted: all matrix products, the output embedding once; attention scores and values at full context (no
+        causal discount), 12 · layers · width · context. Not counted: the input embedding, which is a look-up.
+        """
+        block = 4 * self.width**2 + 3 * self.width * self.feed_forward
+        return 6.0 * (self.layers * block + vocabulary * self.width) + 12.0 * self.layers * self.width * context
+
+
+SHAPES = {
+    "tiny": Shape(2, 64, 2, 176),
+    "1m": Shape(4, 128, 4, 344),
+    "7m": Shape(6, 256, 4, 688),
+    "33m": Shape(8, 512, 8, 1376),
+    "125m": Shape(12, 768, 12, 2560),
+    "340m": Shape(24, 1024, 16, 2816),
+    "1b": Shape(18, 2048, 16, 5120, tied=False),
+    "3b": Shape(32, 2560, 20, 8064, tied=False),
+    "7b": Shape(32, 4096, 32, 11520, tied=False),
+    "13b": Shape(40, 5120, 40, 13824, tied=False),
+}
+
+
+def shape(name: str) -> Shape:
+    """The shape of a name.
+
+    Raises:
+        PresightError: no such shape.
+    """
+    if name not in SHAPES:
+        raise PresightError("model", f"{name!r} is no size", nearest(name, SHAPES))
+    return SHAPES[name]
+
+
+def configuration(name: str, vocabulary: int, context: int, end: int) -> LlamaConfig:
+    """The transformers configuration of a shape; ``end`` is the end-of-text token."""
+    from transformers import LlamaConfig
+
+    found = shape(name)
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=found.width,
+        intermediate_size=found.feed_forward,
+        num_hidden_layers=found.layers,
+        num_attention_heads=found.heads,
+        num_key_value_heads=found.heads,
+        max_position_embeddings=context,
+        tie_word_embeddings=found.tied,
+        rms_norm_eps=1e-5,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+
+
+def initialise(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
+    """A model with fresh weights: the same seed gives the same bytes, in float32."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).float()

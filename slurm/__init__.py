@@ -1,0 +1,1 @@
+"""Recipe in, jobs out: the same stages on a cluster."""

