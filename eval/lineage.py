@@ -11,6 +11,8 @@ from typing import Any
 
 from presight import card as cards
 
+FOLD = 12  # cards of a kind from which they start folded
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -53,63 +55,72 @@ def section(records: Mapping[str, Record], names: Mapping[str, str]) -> str:
         _line(each) for record in records.values() if record.card for each in record.card.get("licences") or []
     )
     parts = [
-        f"<p>This report stands on {len(records)} artifacts. Each card below says what made it, from what, and the hash of "
-        "every file; times and machines are left to the card in the store, so that a repeat gives this page again.</p>",
+        f"<p>This report stands on {len(records)} artifacts. Each card below says what made it, from what, and the "
+        "hash of every file. Times and machines are left to the cards in the store, so that a repeat gives this same page."
+        "</p>",
         f'<ul class="chain">{chain}</ul>',
         "<p class='facts'>Licences of the data: " + (escape("; ".join(licences)) or "none stated") + ".</p>",
     ]
     if gone:
         parts.append(
-            f'<aside class="box warning">{gone} of them {"is" if gone == 1 else "are"} no longer in the store, or not whole; '
-            "what they stood on cannot be shown.</aside>"
+            f'<aside class="box warning">{gone} of them {"is" if gone == 1 else "are"} no longer in the store, or not '
+            "whole; what they stood on cannot be shown.</aside>"
         )
     for kind, group in kinds.items():
+        shown = "\n".join(_shown(record, records, names) for record in group)
         parts.append(f'<h3 id="kind-{escape(kind)}">{escape(kind)}</h3>')
-        parts += [_shown(record, records, names) for record in group]
+        parts.append(
+            shown if len(group) <= FOLD else f"<details><summary>{len(group)} cards</summary>{shown}</details>"
+        )
     return "\n".join(parts)
 
 
 def _shown(record: Record, records: Mapping[str, Record], names: Mapping[str, str]) -> str:
-    artifact, card = escape(record.artifact), record.card
+    artifact, kind, card = escape(record.artifact), escape(record.kind), record.card
     name = f" — {escape(names[record.artifact])}" if record.artifact in names else ""
     if card is None:
         return (
-            f'<details class="card gone" id="card-{artifact}"><summary>{escape(record.kind)} <code>{artifact[:8]}</code>{name}'
+            f'<details class="card gone" id="card-{artifact}"><summary>{kind} <code>{artifact[:8]}</code>{name}'
             f"</summary><p>Its card is gone: artifact <code>{artifact}</code> was collected from the store since it was used, "
             "or is not whole. Run its recipe to make it again.</p></details>"
         )
-    parents = [
-        f'{escape(each["field"])}: <a href="#card-{escape(each["artifact"])}">{escape(each["kind"])} '
-        f"<code>{escape(each['artifact'][:8])}</code></a>"
-        + ("" if records[each["artifact"]].card else " (gone)")
-        + (f" {escape(names[each['artifact']])}" if each["artifact"] in names else "")
-        for each in card["parents"]
-    ]
-    counts = card.get("counts") or {}
-    files = "".join(
-        f"<tr><td>{escape(each['name'])}</td><td>{each['bytes']:,}</td><td class='left'><code>{escape(each['sha256'][:16])}"
-        "</code></td></tr>"
-        for each in card["files"]
-    )
     entries = {
-        "made by": f"{escape(card['stage'])}, version {escape(str(card['version']))}, code <code>{escape(card['code'])}</code>",
-        "from": "<br>".join(parents) or "nothing: a root",
-        "counts": escape(", ".join(f"{key} {_value(value)}" for key, value in counts.items())) or "none",
+        "made by": f"{escape(card['stage'])}, version {escape(str(card['version']))}, "
+        f"code <code>{escape(card['code'])}</code>",
+        "from": "<br>".join(_parent(each, records, names) for each in card["parents"]) or "nothing: a root",
+        "counts": escape(", ".join(f"{key} {_value(value)}" for key, value in (card.get("counts") or {}).items())),
         "licences": escape("; ".join(_line(each) for each in card.get("licences") or [])) or "none stated",
         "numerics": escape(str(card.get("numerics", ""))),
-        "files": f"<div class='scroll'><table><thead><tr><th>file</th><th>bytes</th><th class='left'>sha256</th></tr></thead>"
-        f"<tbody>{files}</tbody></table></div>",
-        "in the store": f'<a href="store/{escape(record.kind)}/{artifact}/card.json">store/{escape(record.kind)}/{artifact}'
-        "/card.json</a>",
+        "files": _files(card["files"]),
+        "in the store": f'<a href="store/{kind}/{artifact}/card.json">store/{kind}/{artifact}/card.json</a>',
     }
-    listed = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in entries.items())
-    whole = escape(
-        json.dumps({key: value for key, value in card.items() if key != "files"}, indent=1, ensure_ascii=False)
-    )
+    listed = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in entries.items() if value)
+    rest = {key: value for key, value in card.items() if key != "files"}
     return (
-        f'<details class="card" id="card-{artifact}"><summary>{escape(card["stage"])} <code>{artifact[:8]}</code>{name}'
-        f"</summary><dl>{listed}</dl><details><summary>the card, without its files</summary><pre>{whole}</pre></details></details>"
+        f'<details class="card" id="card-{artifact}"><summary>{escape(card["stage"])} <code>{artifact[:8]}</code>'
+        f"{name}</summary><dl>{listed}</dl><details><summary>the card, without its files</summary>"
+        f"<pre>{escape(json.dumps(rest, indent=1, ensure_ascii=False))}</pre></details></details>"
     )
+
+
+def _parent(each: Mapping[str, str], records: Mapping[str, Record], names: Mapping[str, str]) -> str:
+    artifact = each["artifact"]
+    return (
+        f'{escape(each["field"])}: <a href="#card-{escape(artifact)}">{escape(each["kind"])} '
+        f"<code>{escape(artifact[:8])}</code></a>"
+        + (f" {escape(names[artifact])}" if artifact in names else "")
+        + ("" if records[artifact].card else " (gone)")
+    )
+
+
+def _files(files: Iterable[Mapping[str, Any]]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(each['name'])}</td><td>{each['bytes']:,}</td>"
+        f"<td class='left'><code>{escape(each['sha256'][:16])}</code></td></tr>"
+        for each in files
+    )
+    head = "<tr><th>file</th><th>bytes</th><th class='left'>sha256</th></tr>"
+    return f"<div class='scroll'><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
 
 
 def _line(value: Any) -> str:

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eval.stats import PriorDelta
-
 if TYPE_CHECKING:
     from eval.report import Arm, Comparison, Evidence, Lock, Model
 
-# Okabe and Ito's colours, which the common colour blindnesses tell apart; their yellow is too pale for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B4C9A", "#7F5A1E")
+# From Okabe and Ito's and Tol's palettes, which colour-blind readers tell apart, without what is too pale for lines.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#882255", "#C98500", "#56B4E9", "#CC79A7", "#332288")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
 GREY, INK, GRID = "#9aa0a6", "#1f2328", "#e6e8eb"
 TINTS = ("#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#99DDFF", "#44BB99", "#BBCC33", "#DDDDDD")  # Tol's light scheme
 PATTERNS = ("", "/", ".", "x")  # a second round of tints is told apart by these
@@ -42,7 +41,7 @@ def colours(evidence: Evidence) -> dict[str, str]:
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
 
 
-def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], name: str) -> Plot:
+def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], element: str) -> Plot:
     """Differences with both intervals, a block for each task; colour is the control, grey is not established.
 
     All comparisons must share axis and metric, so that they share a scale.
@@ -50,23 +49,18 @@ def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], name: 
     go = _plotly()
     rows = _Rows()
     figure = go.Figure()
-    for task in dict.fromkeys(_task(each.delta) for each in comparisons):
+    for task, block in blocks(comparisons).items():
         rows.head(task)
-        block = [each for each in comparisons if _task(each.delta) == task]
-        shown = varying(each.delta.labels for each in block)
-        for each in block:
-            delta, scale = each.delta, each.scale
-            place = [value for axis, value in delta.labels.items() if axis in shown]
-            y = rows.add(
-                " · ".join([*place, f"{delta.treatment} − {delta.control}"]), open_=each.verdict == "not established"
-            )
-            colour = GREY if each.verdict == "not established" else palette[delta.control]
+        for name, each in block:
+            delta, scale, dim = each.delta, each.scale, each.verdict == "not established"
+            y = rows.add(name, dim)
+            colour = GREY if dim else palette[delta.control]
             hover = (
-                f"{_text(task)}<br>{_text(rows.names[-1])}<br><b>{scale * delta.estimate:+.1f}</b>"
-                f" [{scale * delta.interval.low:+.1f}, {scale * delta.interval.high:+.1f}] over seeds and items<br>"
-                f"[{scale * delta.these_models.low:+.1f}, {scale * delta.these_models.high:+.1f}] these models<br>"
+                f"{_text(task)}<br>{_text(name)}<br><b>{each.signed(delta.estimate)}</b>"
+                f" {each.between(delta.interval)} over seeds and items<br>"
+                f"{each.between(delta.these_models)} these models<br>"
                 f"p = {delta.p:.2g}, Holm {each.holm:.2g}: {each.verdict}<extra></extra>"
-            ).replace("-", "−")
+            )
             for interval, width, cap in ((delta.interval, 1.6, 5), (delta.these_models, 6, 0)):
                 figure.add_scatter(
                     x=[scale * delta.estimate],
@@ -107,21 +101,17 @@ def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], name: 
     unit = "percentage points of accuracy" if comparisons[0].scale == 100 else comparisons[0].delta.metric
     _rowwise(figure, rows, f"difference, {unit}")
     figure.update_xaxes(zeroline=True, zerolinecolor=INK, zerolinewidth=1.5, rangemode="tozero")
-    return _plot(figure, name, f"Forest plot of {len(comparisons)} differences with their intervals", rows.height)
+    return _plot(figure, element, f"Forest plot of {len(comparisons)} differences with their intervals", rows.height)
 
 
-def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], name: str) -> Plot:
+def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], element: str) -> Plot:
     """Accuracy of each arm of one task with its interval, a small mark for each seed, chance as a dashed line."""
     go = _plotly()
     rows = _Rows()
     figure = go.Figure()
-    shown = varying(arm.record["labels"] for arm in arms)
-    several = len({arm.record["trained"] for arm in arms}) > 1
     scale = arms[0].scale
-    for arm in arms:
-        record = arm.record
-        place = [value for key, value in record["labels"].items() if key in shown or key == axis]
-        y = rows.add(" · ".join([*place, *[record["trained"]] * several]))
+    for name, arm in zip(arm_names(arms, axis), arms, strict=True):
+        record, y = arm.record, rows.add(name)
         colour = palette.get(record["labels"].get(axis, ""), GREY)
         found = {key: scale * record["accuracy"][key] for key in ("estimate", "low", "high")}
         figure.add_scatter(
@@ -146,7 +136,7 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], name:
                 "thickness": 1.6,
                 "width": 5,
             },
-            hovertemplate=f"{_text(rows.names[-1])}<br><b>{found['estimate']:.1f}</b>"
+            hovertemplate=f"{_text(name)}<br><b>{found['estimate']:.1f}</b>"
             f" [{found['low']:.1f}, {found['high']:.1f}]<extra></extra>",
         )
     unit = "accuracy, %" if scale == 100 else arms[0].record["metric"]
@@ -156,13 +146,14 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], name:
         figure.add_annotation(
             x=scale * chance, y=1, yref="paper", yanchor="bottom", text="chance", showarrow=False, font={"size": 12}
         )
-    return _plot(figure, name, f"Accuracy of {len(arms)} arms with their intervals", rows.height + 20)
+    return _plot(figure, element, f"Accuracy of {len(arms)} arms with their intervals", rows.height + 20)
 
 
 def losses(source: str, models: Sequence[Model], evidence: Evidence, palette: Mapping[str, str], name: str) -> Plot:
-    """Bits per byte of one source's held-out text against tokens read: a colour for each group, a line for each seed."""
+    """Bits per byte of one source's held-out text against tokens read: a colour a group, a line a seed."""
     go = _plotly()
     figure = go.Figure()
+    groups = list(dict.fromkeys(map(evidence.group, models)))
     for model in models:
         points = [point for point in model.curve if point["source"] == source and point["tokens"]]
         if not points:
@@ -173,7 +164,7 @@ def losses(source: str, models: Sequence[Model], evidence: Evidence, palette: Ma
             y=[point["bits_per_byte"] for point in points],
             mode="lines+markers",
             line={"color": palette[group], "width": 1.5},
-            marker={"size": 4},
+            marker={"size": 5, "symbol": SYMBOLS[groups.index(group) % len(SYMBOLS)]},
             opacity=0.85,
             hovertemplate=f"{_text(' · '.join(model.labels.values()))}<br>"
             "%{x:.3s} tokens: %{y:.3f} bits per byte<extra></extra>",
@@ -209,13 +200,15 @@ def shares(mixtures: Sequence[Lock], names: Sequence[str], name: str) -> Plot:
             insidetextanchor="middle",
             textangle=0,
             textfont={"color": INK, "size": 11},
-            constraintext="none",
+            constraintext="inside",
             hovertemplate=f"{_text(source)}: %{{x:.2f}} %<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0.3, margin={"l": 8, "r": 8, "t": 4, "b": 44}, showlegend=True)
-    figure.update_layout(legend={"orientation": "h", "y": -0.0, "yref": "container", "traceorder": "normal"})
+    figure.update_layout(
+        legend={"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "traceorder": "normal"}
+    )
     figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
-    figure.update_xaxes(range=[0, 100], showgrid=False, showticklabels=False)
+    figure.update_xaxes(range=[0, 100], showgrid=False, showticklabels=False, zeroline=False)
     figure.update_yaxes(
         tickvals=list(range(len(mixtures))),
         ticktext=[_text(each) for each in names],
@@ -225,13 +218,33 @@ def shares(mixtures: Sequence[Lock], names: Sequence[str], name: str) -> Plot:
     return _plot(figure, name, f"Shares of the sources in {len(mixtures)} mixtures", 100 + 62 * len(mixtures))
 
 
-def varying(labels: Iterable[Mapping[str, str]]) -> set[str]:
-    """The axes on which things differ: what a row must be labelled with."""
-    seen: dict[str, set[str | None]] = {}
-    every = list(labels)
-    for axis in {axis for each in every for axis in each}:
-        seen[axis] = {each.get(axis) for each in every}
-    return {axis for axis, values in seen.items() if len(values) > 1}
+def blocks(comparisons: Iterable[Comparison]) -> dict[str, list[tuple[str, Comparison]]]:
+    """Comparisons by task, each named by what tells it from the others of its task."""
+    every = list(comparisons)
+    several = len({each.delta.trained for each in every}) > 1
+    found: dict[str, list[Comparison]] = {}
+    for each in every:
+        trained = f" ({each.delta.trained} trained)" if several else ""
+        found.setdefault(each.delta.task + trained, []).append(each)
+    return {
+        task: [
+            (" · ".join([*place, f"{each.delta.treatment} − {each.delta.control}"]), each)
+            for place, each in zip(_places([each.delta.labels for each in block]), block, strict=True)
+        ]
+        for task, block in found.items()
+    }
+
+
+def arm_names(arms: Sequence[Arm], axis: str) -> list[str]:
+    """What tells the arms of one task apart: their place on `axis` and on whatever else varies."""
+    several = len({arm.record["trained"] for arm in arms}) > 1
+    places = _places([arm.record["labels"] for arm in arms], axis)
+    return [" · ".join([*place, *[arm.record["trained"]] * several]) for place, arm in zip(places, arms, strict=True)]
+
+
+def _places(labels: Sequence[Mapping[str, str]], axis: str = "") -> list[list[str]]:
+    shown = {key for each in labels for key in each if len({other.get(key) for other in labels}) > 1} | {axis}
+    return [[value for key, value in each.items() if key in shown] for each in labels]
 
 
 def slug(*parts: str) -> str:
@@ -253,10 +266,10 @@ class _Rows:
         self.heads.append((self.end, name))
         self.end += 0.95
 
-    def add(self, name: str, open_: bool = False) -> float:
+    def add(self, name: str, grey: bool = False) -> float:
         self.names.append(name)
         self.at.append(self.end)
-        self.grey.append(open_)
+        self.grey.append(grey)
         self.end += 1
         return self.at[-1]
 
@@ -270,8 +283,10 @@ def _rowwise(figure: Any, rows: _Rows, title: str) -> None:
         f'<span style="color:#6a7178">{_text(name)}</span>' if grey else _text(name)
         for name, grey in zip(rows.names, rows.grey, strict=True)
     ]
-    figure.update_layout(margin={"l": 8, "r": 14, "t": 18, "b": 48})
-    figure.update_xaxes(title={"text": _text(title), "standoff": 8}, gridcolor=GRID, automargin=True, nticks=8)
+    figure.update_layout(margin={"l": 8, "r": 14, "t": 18, "b": 48}, meta={"rows": True})
+    figure.update_xaxes(
+        title={"text": _text(title), "standoff": 8, "font": {"size": 13}}, gridcolor=GRID, automargin=True, nticks=8
+    )
     figure.update_yaxes(
         tickvals=rows.at,
         ticktext=ticks,
@@ -284,10 +299,6 @@ def _rowwise(figure: Any, rows: _Rows, title: str) -> None:
         figure.add_annotation(
             x=0, xref="paper", y=y, text=f"<b>{_text(name)}</b>", showarrow=False, xanchor="left", bgcolor="white"
         )
-
-
-def _task(delta: PriorDelta) -> str:
-    return f"{delta.task} ({delta.trained} trained)" if delta.trained else delta.task
 
 
 def _text(text: str) -> str:

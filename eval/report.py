@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, made from deltas, models and mixtures and the cards behind them."""
+"""The report: one HTML file that needs nothing else, of deltas, models, mixtures and the cards behind them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from eval.lineage import Record, lineage
-from eval.stats import PriorDelta
+from eval.stats import Interval, PriorDelta
 from presight.errors import PresightError
 from presight.stage import Labelled, Needs, Stage
 
-Verdict = Literal["established", "uncorrected", "these models", "not established"]
+Verdict = Literal["established", "established alone", "these models", "not established"]
 REPLICATE = "init"  # the axis of seeds where no comparison names it
 
 
@@ -47,7 +47,8 @@ class Report(Stage):
         found = [each.verdict for family in evidence.families for each in family.comparisons]
         counts = {
             "comparisons": len(found),
-            "established": found.count("established"),
+            "established": sum(verdict.startswith("established") for verdict in found),
+            "established_after_holm": found.count("established"),
             "arms": len(evidence.arms),
             "models": len(evidence.models),
             "mixtures": len(evidence.mixtures),
@@ -79,17 +80,36 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be said: an effect only where seeds vary, the interval excludes 0 and Holm's p agrees."""
+        """What may be said: "alone" does not survive Holm's correction, "these models" is of a single seed."""
         if not self.delta.established:
             return "not established"
         if self.delta.n_seeds < 2:
             return "these models"
-        return "established" if self.holm < 1 - self.delta.interval.level else "uncorrected"
+        return "established" if self.holm < 1 - self.delta.interval.level else "established alone"
+
+    @property
+    def general(self) -> bool:
+        """Whether the interval excludes 0 and speaks of more than the models at hand."""
+        return self.verdict.startswith("established")
 
     @property
     def scale(self) -> float:
         """Accuracies are shown in per cent."""
         return 100.0 if self.delta.metric == "accuracy" else 1.0
+
+    @property
+    def unit(self) -> str:
+        """What a difference counts."""
+        return "points" if self.delta.metric == "accuracy" else self.delta.metric
+
+    def signed(self, value: float) -> str:
+        """A difference with its sign: ``+3.1``."""
+        size = f"{100 * abs(value):.1f}" if self.delta.metric == "accuracy" else f"{abs(value):.3g}"
+        return ("−" if value < 0 else "+") + size
+
+    def between(self, interval: Interval) -> str:
+        """The limits of an interval: ``[−0.4, +6.6]``."""
+        return f"[{self.signed(interval.low)}, {self.signed(interval.high)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +201,7 @@ class Evidence:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """Each arm once, though several families may compare it."""
-        found = {}
+        found: dict[tuple[str, ...], Arm] = {}
         for family in self.families:
             for arm in family.arms:
                 found.setdefault((arm.record["task"], *arm.record["scores"]), arm)
@@ -195,13 +215,14 @@ class Evidence:
     @cached_property
     def names(self) -> dict[str, str]:
         """What an artifact is to the reader: its place on the axes."""
-        found = {each.card: join(each.labels.values()) for each in (*self.mixtures, *self.models)}
+        found = {each.card: join(each.labels.values()) for each in self.mixtures}
+        found |= {each.card: join(each.labels.values()) for each in self.models}
         for arm in self.arms:
             place = join([arm.record["task"], *arm.record["labels"].values()])
             for artifact, seed in zip(arm.record["scores"], arm.record["seeds"], strict=False):
                 found[artifact] = f"{place} · seed {seed}"
         for family in self.families:
-            found[family.card] = f"along {family.along}: {family.treatment} against the others"
+            found[family.card] = f"comparisons along {family.along}"
         return found
 
     def group(self, model: Model) -> str:

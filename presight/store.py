@@ -71,6 +71,7 @@ class Store:
             return found
         with owner.hold(self.owner_file(stage.fingerprint), waiting):
             if found := self.find(stage):
+                shutil.rmtree(self.work(stage), ignore_errors=True)  # another made it meanwhile
                 return found
             started, clock = time.time(), time.monotonic()
             attempts = self._attempt(stage)
