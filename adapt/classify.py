@@ -25,10 +25,10 @@ class Search(Stage):
 
     model: Annotated[Stage, Needs("checkpoint")]
     data: Annotated[Stage, Needs("examples")]
-    learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
+    learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2), min_length=1)
     trained: Trained = "norms"
-    epochs: int = Field(4, ge=1)
-    items: int = Field(500, ge=1, description="training examples used")
+    epochs: int = Field(3, ge=1)
+    items: int = Field(400, ge=1, description="training examples used")
     seed: int = 0
     patch: int | None = None
 

@@ -100,6 +100,8 @@ class Documents(Stage):
             return self
         found = {}
         for source, place in self.paths.items():
+            if "/" in source or source.startswith(".") or source == "log":
+                raise PresightError(f"paths.{source}", "is no name for a source's folder", "call it otherwise")
             name = self.declared.get(source)
             if name is not None and "@" not in name:
                 raise PresightError(f"declared.{source}", f"{name!r} has no version", "write name@version")
@@ -111,11 +113,18 @@ class Documents(Stage):
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Copy the text of every source into the project's format; the user's files are only read."""
         for source, place in self.paths.items():
-            write_source(out, source, self.rows(Path(place).expanduser()), None)
+            path = Path(place).expanduser()
+            if source not in self.declared and index.content(path) != self.content.get(source):
+                raise PresightError(f"paths.{source}", "its files changed since it was planned", "run again")
+            write_source(out, source, self.rows(path), None)
         write_index(out, {})
 
     def rows(self, place: Path) -> Iterator[dict[str, Any]]:
-        """Documents of one source in order of file and position, through datatrove's readers."""
+        """Documents of one source in order of file and position.
+
+        Raises:
+            PresightError: nothing there is text, or a file is damaged: lines that go missing in silence bias a corpus.
+        """
         readable = [file for file in index.files(place) if file.name.endswith(self.formats)]
         if not readable:
             raise PresightError(str(place), "holds no text", f"give files ending in {', '.join(self.formats)}")
@@ -124,13 +133,44 @@ class Documents(Stage):
                 text = file.read_text(encoding="utf-8", errors="replace")
                 yield {"id": file.name, "text": text, "metadata": {}}
                 continue
-            from datatrove.pipeline.readers import JsonlReader, ParquetReader
+            try:
+                for number, row in enumerate(_parquet(file) if file.suffix == ".parquet" else _lines(file)):
+                    text = row.get(self.text_key)
+                    name = f"{file.name}/{row.get('id', number)}"
+                    yield {"id": name, "text": text if isinstance(text, str) else "", "metadata": {}}
+            except (OSError, EOFError, ValueError) as error:
+                raise PresightError(str(file), f"cannot be read ({error})", "mend it or take it away") from error
 
-            reader = ParquetReader if file.suffix == ".parquet" else JsonlReader
-            folder, name = str(file.parent), file.name
-            step = reader(folder, glob_pattern=name, recursive=False, text_key=self.text_key, doc_progress=False)
-            for document in step.run(rank=0, world_size=1):
-                yield {"id": f"{name}/{document.id}", "text": document.text, "metadata": {}}
+
+def read_source(folder: Path, part: int = 0, parts: int = 1) -> Iterator[Any]:
+    """Documents of a written source as datatrove's: of every ``parts``-th file, in order."""
+    from datatrove.pipeline.readers import JsonlReader
+
+    names = sorted(path.name for path in folder.glob("*.jsonl.gz"))
+    # by name: its own search takes brackets in the path of the store for a pattern
+    yield from JsonlReader(str(folder)).read_files_shard(names[part::parts])
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    import fsspec
+
+    with fsspec.open(str(file), "rt", encoding="utf-8", compression="infer") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"line {number} is no JSON") from error
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {number} is no JSON object")
+                yield row
+
+
+def _parquet(file: Path) -> Iterator[dict[str, Any]]:
+    from pyarrow.parquet import ParquetFile
+
+    for batch in ParquetFile(file).iter_batches(1000):
+        yield from batch.to_pylist()
 
 
 def write_source(out: Path, source: str, rows: Iterable[dict[str, Any]], size: int | None) -> None:
@@ -145,7 +185,7 @@ def write_source(out: Path, source: str, rows: Iterable[dict[str, Any]], size: i
     track = Track(size, f"reading {source}")
     raw = [(folder / f"{number:05d}.jsonl.gz").open("wb") for number in range(FILES)]
     packed = [gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=file, mtime=0) for file in raw]
-    texts = [io.TextIOWrapper(file, encoding="utf-8", newline="\n") for file in packed]
+    texts = [io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n") for file in packed]
     try:
         for row in rows:
             text = row["text"]

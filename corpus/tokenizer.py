@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from corpus.documents import INDEX
+from corpus.documents import INDEX, read_source
 from presight.console import Track
 from presight.stage import Cost, Needs, Stage
 
@@ -59,10 +59,8 @@ class Tokenizer(Stage):
         wrapped.save_pretrained(out)
 
     def _texts(self, folder: Path, track: Track) -> Iterator[str]:
-        from datatrove.pipeline.readers import JsonlReader
-
         left = self.characters
-        for document in JsonlReader(str(folder), glob_pattern="*.jsonl.gz").run():
+        for document in read_source(folder):
             yield document.text[:left]
             track.advance(min(left, len(document.text)))
             left -= len(document.text)

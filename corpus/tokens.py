@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from corpus.documents import INDEX
+from corpus.documents import INDEX, read_source
 from presight.console import Track
 from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
 
@@ -52,7 +52,6 @@ class Tokenize(ShardedStage):
     def _write(
         self, shard: int, source: str, split: str, out: Path, inputs: Mapping[str, Path], track: Track
     ) -> dict[str, Any]:
-        from datatrove.pipeline.readers import JsonlReader
         from datatrove.pipeline.tokens import DocumentTokenizer
 
         from corpus.tokenizer import END
@@ -60,8 +59,7 @@ class Tokenize(ShardedStage):
         counts = {"documents": 0, "bytes": 0}
 
         def chosen() -> Iterator[Any]:
-            reader = JsonlReader(str(inputs["documents"] / source), glob_pattern="*.jsonl.gz")
-            for document in reader.run(rank=shard, world_size=self.parts):
+            for document in read_source(inputs["documents"] / source, shard, self.parts):
                 if (split == "heldout") == self.holds_out(document.text):
                     size = len(document.text.encode("utf-8", "replace"))
                     counts["documents"] += 1

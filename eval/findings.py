@@ -55,17 +55,17 @@ def _counted(family: Family) -> str:
     established = sum(each.general for each in every)
     corrected = sum(each.verdict == "established" for each in every)
     ours = sum(each.verdict == "these models" for each in every)
-    level = f"{100 * every[0].delta.interval.level:g} %"
+    level = f"{100 * every[0].delta.interval.level:g}\u00a0%"
     controls = escape(listing(once(each.delta.control for each in every)))
     said = (
         f"Of {plural(len(every), 'comparison')} of {escape(family.treatment)} with {controls} "
-        f'(<a href="#card-{family.card}">{escape(family.along)}</a>), '
+        f'(<a href="#card-{family.card}">along {escape(family.along)}</a>), '
     )
     if established:
-        after = {0: "none", established: "and it" if established == 1 else "all"}.get(corrected, str(corrected))
+        after = {0: "none of them", established: "all of them"}.get(corrected, f"{corrected} of them")
         said += (
             f"<strong>{established} {'is' if established == 1 else 'are'} established</strong>: the {level} interval "
-            f"over seeds and items excludes 0; {after} also after correction for {plural(len(every), 'test')}"
+            f"over seeds and items excludes 0; {after} also after Holm’s correction for {plural(len(every), 'test')}"
         )
     else:
         said += f"<strong>none is established</strong>: no {level} interval over seeds and items excludes 0"

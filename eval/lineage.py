@@ -56,8 +56,8 @@ def section(records: Mapping[str, Record], names: Mapping[str, str]) -> str:
     )
     parts = [
         f"<p>This report stands on {len(records)} artifacts. Each card below says what made it, from what, and the "
-        "hash of every file. Times and machines are left to the cards in the store, so that a repeat gives this same page."
-        "</p>",
+        "hash of every file. Times and machines are left to the cards in the store, so that a repeat gives this same "
+        "page.</p>",
         f'<ul class="chain">{chain}</ul>',
         "<p class='facts'>Licences of the data: " + (escape("; ".join(licences)) or "none stated") + ".</p>",
     ]
@@ -81,8 +81,8 @@ def _shown(record: Record, records: Mapping[str, Record], names: Mapping[str, st
     if card is None:
         return (
             f'<details class="card gone" id="card-{artifact}"><summary>{kind} <code>{artifact[:8]}</code>{name}'
-            f"</summary><p>Its card is gone: artifact <code>{artifact}</code> was collected from the store since it was used, "
-            "or is not whole. Run its recipe to make it again.</p></details>"
+            f"</summary><p>Its card is gone: artifact <code>{artifact}</code> was collected from the store since it "
+            "was used, or is not whole. Run its recipe to make it again.</p></details>"
         )
     entries = {
         "made by": f"{escape(card['stage'])}, version {escape(str(card['version']))}, "

@@ -169,8 +169,9 @@ class _Page:
             return "<p>No mixtures were given to this report.</p>"
         names = [" · ".join(each.labels.values()) or each.card[:8] for each in locks]
         gaps = [abs(p["share"] * each.lock["items"] - p["quota"]) for each in locks for p in each.lock["pools"]]
+        asked = "asked, renormalised" if any(each.lock["missing"] for each in locks) else "asked"
         said = (
-            f"What was asked and what was given differ by at most {max(gaps):.2f} of an item "
+            f"What was {asked} and what was given differ by at most {max(gaps):.2f} of an item "
             f"({listing(once(str(each.lock['item']) for each in locks))} tokens)"
         )
         caption = f"Shares in per cent of tokens, as given. {said}. {self._cards([each.card for each in locks])}"
@@ -194,7 +195,7 @@ class _Page:
             for name, each in zip(names, locks, strict=True)
             for pool in each.lock["pools"]
         ]
-        head = ["source", "% asked", "% given", "tokens", "tokens there", "epochs", "epochs allowed"]
+        head = ["source", f"% {asked}", "% given", "tokens", "tokens there", "epochs", "epochs allowed"]
         notes = "".join(f"<li>{remark}</li>" for remark in remarks)
         figure = self._figure([plots.shares(locks, names, "mixtures-shares")], caption)
         return figure + f'<ul class="facts">{notes}</ul>' + _table(head, rows)
@@ -277,9 +278,8 @@ def _table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> st
     """A table that scrolls; `rows` are (class, cells), already HTML."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     lines = "".join(
-        f"<tr{f' class={style}' if style else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
-        for style, cells in rows
-    )
+        f'<tr class="{style}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n' for style, cells in rows
+    ).replace(' class=""', "")
     table = f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>\n'
     return table if len(rows) <= FOLD else f"<details><summary>{len(rows)} rows</summary>{table}</details>"
 
@@ -290,7 +290,7 @@ def _key(glyph: str, text: str, colour: str = plots.INK) -> str:
 
 def _numbers(chosen: Sequence[Comparison]) -> str:
     """The comparisons of one metric as a table, a block for each task."""
-    level, unit = f"{100 * chosen[0].delta.interval.level:g} %", chosen[0].unit
+    level, unit = f"{100 * chosen[0].delta.interval.level:g}\u00a0%", chosen[0].unit
     rows = []
     for task, block in plots.blocks(chosen).items():
         rows.append(("task", [f"<b>{escape(task)}</b>"]))

@@ -21,14 +21,14 @@ from presight.stage import Stage
 
 NAME = "card.json"
 LOG = "log"
-PACKAGES = ("torch", "deepspeed", "datatrove", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "webdataset")
+PACKAGES = ("torch", "deepspeed", "datatrove", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "webdataset", "plotly")
 VOLATILE = ("machine", "started", "finished", "seconds", "attempts", "presight", "packages")
 
 
 def payload(folder: Path) -> list[Path]:
     """The files of an artifact that are its result: all but the card and the logs, in order of name."""
     files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    return sorted(path for path in files if path.relative_to(folder).parts[0] not in (NAME, LOG))
+    return sorted(path for path in files if path.relative_to(folder).parts[0] not in (NAME, f".{NAME}", LOG))
 
 
 def digest(path: Path) -> str:
@@ -84,7 +84,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     try:
         card: dict[str, Any] = json.loads((folder / NAME).read_text())
         whole = all((folder / file["name"]).stat().st_size == file["bytes"] for file in card["files"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return card if whole else None
 
@@ -114,7 +114,8 @@ def code_digest(cls: type[Stage]) -> str:
         for node in ast.walk(ast.parse(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
+                inside = node.module == package  # `from eval import plots` imports a module
+                names = [f"{package}.{alias.name}" for alias in node.names] if inside else [node.module]
             for imported in names:
                 if imported.startswith(f"{package}."):
                     visit(imported)

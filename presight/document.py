@@ -40,12 +40,13 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
         name = loader.construct_object(key)
         if name in seen:
             line = key.start_mark.line + 1
             raise PresightError(f"{key.start_mark.name}, line {line}", f"{name!r} is given twice", "keep one of them")
         seen.add(name)
-    loader.flatten_mapping(node)
     return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
 
 
@@ -60,18 +61,15 @@ def parse(text: str, name: str = "value") -> Any:
     Raises:
         PresightError: not YAML, with the line.
     """
-    loader = _Loader(text)
-    loader.name = name
     try:
+        loader = _Loader(text)
+        loader.name = name
         return loader.get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}, line {mark.line + 1}" if mark else name
-        raise PresightError(
-            where, f"is not YAML ({getattr(error, 'problem', error)})", "check quotes and indentation"
-        ) from error
-    finally:
-        loader.dispose()
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+        raise PresightError(where, f"is not YAML ({problem})", "check quotes and indentation") from error
 
 
 def read(path: Path) -> Any:

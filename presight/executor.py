@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -99,7 +100,7 @@ class Worker:
         return Failure(task.stage, f"its process {how}{mend}", max(code, 1), log)
 
     def _started(self, threads: int) -> subprocess.Popen[str]:
-        if self.process is not None and threads != self.threads:
+        if self.process is not None and (threads != self.threads or self.process.poll() is not None):
             self.stop()
         if self.process is None:
             environment = {
@@ -119,20 +120,21 @@ class Worker:
 
     def stop(self, at_once: bool = False) -> None:
         """End the process: politely, by closing its pipe, or at once."""
-        if self.process is None:
+        process, self.process = self.process, None  # first: an interrupt and the end of a task may both come here
+        if process is None:
             return
         if at_once:
-            self.process.terminate()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+            process.terminate()
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        self.process = None
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def needed(targets: Iterable[Stage], store: Store) -> tuple[list[Stage], list[Stage]]:

@@ -48,11 +48,17 @@ def status(root: Path) -> list[State]:
         else:
             total = sum(file["bytes"] for file in card["files"])
             states.append(State(name, card["kind"], card["artifact"], "done", total, card["seconds"], _changed(card)))
+    made = {each.artifact for each in states if each.state == "done"}
     for path in sorted((store.root / WORK).glob("[!.]*")):
         held = [file for file in (store.root / OWNERS).glob(f"{path.name}*") if owner.alive(file)]
         who = owner.read(held[0]) if held else None
-        note = f"process {who.get('pid')} on {who.get('host')}" if who else "stopped: run its recipe again to continue"
-        state = "running" if held else "broken" if path.name.startswith("broken-") else "stopped"
+        aside = path.name.startswith("broken-")
+        note = "run its recipe again to continue"
+        if who:
+            note = f"process {who.get('pid')} on {who.get('host')}"
+        elif aside or path.name in made:
+            note = "left over: `presight gc --delete` removes it"
+        state = "running" if held else "broken" if aside else "stopped"
         states.append(State(titles.get(path.name, ""), "", path.name, state, _bytes(path), 0.0, note))
     return states
 
@@ -180,8 +186,9 @@ def collect(root: Path, delete: bool, forget: list[str], as_json: bool) -> None:
     live = {name for record in kept.values() for name in record["artifacts"]}
     live |= _ancestors(store, live)
     owned = {file.name.partition(".")[0] for file in (store.root / OWNERS).glob("*") if owner.alive(file)}
+    unfinished = live - {each.path.name for each in store.artifacts()}
     artifacts = [path for path in store.root.glob("[!.]*/*") if path.name not in live | owned]
-    works = [path for path in (store.root / WORK).glob("[!.]*") if path.name not in live | owned]
+    works = [path for path in (store.root / WORK).glob("[!.]*") if path.name not in unfinished | owned]
     going = {str(path): _bytes(path) for path in sorted([*artifacts, *works])}
     if as_json:
         print(json.dumps(going, indent=1))

@@ -44,7 +44,9 @@ class Live(Display):
     def __init__(self, graph: Graph, store: Store, until: str | None) -> None:
         self.titles = graph.titles()
         todo, found = needed(graph.targets(until), store)
-        self.total = sum(1 + (each.shards() if isinstance(each, ShardedStage) else 0) for each in todo)
+        self.total = sum(
+            1 + (len(store.missing_shards(each)) if isinstance(each, ShardedStage) else 0) for each in todo
+        )
         self.done = 0
         self.began = time.monotonic()
         self.lock = threading.Lock()

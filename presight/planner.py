@@ -128,7 +128,9 @@ def show(found: Plan, as_json: bool) -> None:
     for line in found.lines:
         count = len(line.instances)
         state = (
-            "[green]done[/]"
+            "left out"
+            if not count
+            else "[green]done[/]"
             if line.done == count
             else f"{line.to_run} of {count} to run"
             if line.to_run

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,11 +144,16 @@ def read(name: str, scale: str | None = None, overrides: Sequence[str] = ()) -> 
     stages = {stage: _mapping(fields, f"stages.{stage}") for stage, fields in content["stages"].items()}
     if not stages:
         raise PresightError(str(path), "has no stages", "add `stages:`")
+    if both := sorted(set(stages) & set(content["axes"])):
+        raise PresightError(f"axes.{both[0]}", "is also the name of a stage", "rename one of them")
+    title = str(content.get("recipe", path.stem))
+    if not title or title.startswith(".") or "/" in title:
+        raise PresightError("recipe", f"{title!r} cannot name a folder of runs/", "write letters and digits")
     threads = content.get("threads", 1)
     if not isinstance(threads, int) or threads < 1:
         raise PresightError("threads", f"{threads!r} is not a number of threads", "give 1 or more")
     return Recipe(
-        name=str(content.get("recipe", path.stem)),
+        name=title,
         path=path,
         description=str(content.get("description", "")),
         axes={axis: _axis(axis, values) for axis, values in content["axes"].items()},
@@ -198,9 +205,10 @@ def _assign(content: dict[str, Any], path: list[str], value: Any, where: str) ->
         )
     place = content[group]
     for key in path[:-1]:
-        place = place[key] if isinstance(place, dict) and isinstance(place.get(key), dict) else None
-        if place is None:
+        if not isinstance(place.get(key), dict):
             raise PresightError(where, f"{key!r} holds no fields", "set it whole: --set name.field='{a: 1}'")
+        place[key] = dict(place[key])  # a YAML alias may share it
+        place = place[key]
     place[path[-1]] = value
 
 
@@ -234,9 +242,6 @@ class _Expansion:
     def stage(self, name: str, where: str) -> Cases:
         if name in self.done:
             return self.done[name]
-        if name in self.open:
-            circle = " → ".join([*self.open[self.open.index(name) :], name])
-            raise PresightError(where, f"{circle} is a circle", "let one of them stand on something earlier")
         fields = dict(self.recipe.stages[name])
         tag = fields.pop("stage", None)
         if not isinstance(tag, str):
@@ -245,20 +250,29 @@ class _Expansion:
             cls = stage_class(tag)
         except PresightError as error:
             raise PresightError(f"stages.{name}.stage", error.problem, error.mend) from error
-        self.open.append(name)
         cases: Cases = [({}, {})]
-        for key, expression in fields.items():
-            cases = list(_join(cases, key, self.value(expression, f"stages.{name}.{key}")))
+        with self.entered(name, where):
+            for key, expression in fields.items():
+                cases = list(_join(cases, key, self.value(expression, f"stages.{name}.{key}")))
         built: Cases = []
         for labels, given in cases:
-            given.setdefault("resources", {"threads": self.recipe.threads})
+            given["resources"] = _merge({"threads": self.recipe.threads}, given.get("resources", {}))
             try:
                 built.append((labels, build(cls, given, f"stages.{name}").settle(self.fetch)))
             except Unavailable as error:
                 self.left_out.append(error)
-        self.open.pop()
         self.done[name] = built
         return built
+
+    @contextmanager
+    def entered(self, name: str, where: str) -> Iterator[None]:
+        """Within the stage or axis ``name``, where a reference to it would be a circle."""
+        if name in self.open:
+            circle = " → ".join([*self.open[self.open.index(name) :], name])
+            raise PresightError(where, f"{circle} is a circle", "let one of them stand on something earlier")
+        self.open.append(name)
+        yield
+        self.open.pop()
 
     def value(self, expression: Any, where: str) -> Cases:
         """The values of an expression, each with the labels of the axes it reaches."""
@@ -284,12 +298,12 @@ class _Expansion:
         cases: Cases
         if name in self.recipe.axes:
             self.reached.add(name)
-            cases = [
-                ({name: label, **labels}, value)
-                for label, expression in self.recipe.axes[name].items()
-                for labels, value in self.value(expression, f"axes.{name}.{label}")
-                if labels.get(name, label) == label
-            ]
+            with self.entered(name, where):
+                cases = [
+                    ({name: label, **labels}, value)
+                    for label, expression in self.recipe.axes[name].items()
+                    for labels, value in self.value(expression, f"axes.{name}.{label}")
+                ]
         elif name in self.recipe.stages:
             cases = self.stage(name, where)
         else:
@@ -299,9 +313,12 @@ class _Expansion:
 
     def select(self, cases: Cases, selection: str, where: str) -> Cases:
         """``[a=v]`` keeps one label (and what does not depend on the axis), ``[a=*]`` and ``[*]`` gather."""
+        if not cases:  # its data are left out, and with them what stands on it
+            return []
         gathered: set[str] = set()
         reached = {axis for labels, _ in cases for axis in labels}
-        for part in (part.strip() for part in selection.split(",")):
+        parts = [part.strip() for part in selection.split(",")]
+        for part in parts:
             if part == "*":
                 gathered |= reached
                 continue
@@ -318,16 +335,30 @@ class _Expansion:
                 for labels, value in cases
                 if labels.get(axis, label) == label
             ]
-        if not gathered:
-            return cases
-        groups: dict[tuple[tuple[str, str], ...], list[Labelled]] = {}
+        return self.gather(cases, gathered, where) if gathered or "*" in parts else cases
+
+    def gather(self, cases: Cases, gathered: set[str], where: str) -> Cases:
+        """At each place on the other axes, the stages to be found there: also those that do not depend on it."""
+        others: dict[str, dict[str, None]] = {}
         for labels, value in cases:
             if not isinstance(value, Stage):
                 raise PresightError(where, "only stages are gathered", "refer to a stage")
-            rest = tuple((axis, label) for axis, label in labels.items() if axis not in gathered)
-            along = FrozenMap({axis: label for axis, label in labels.items() if axis in gathered})
-            groups.setdefault(rest, []).append(Labelled(along, value))
-        return [(dict(rest), tuple(members)) for rest, members in groups.items()] or [({}, ())]
+            for axis in labels:
+                if axis not in gathered:
+                    others.setdefault(axis, {})[labels[axis]] = None
+        groups: dict[frozenset[tuple[str, str]], tuple[Labels, tuple[Labelled, ...]]] = {}
+        for place in itertools.product(*others.values()):
+            at = dict(zip(others, place, strict=True))
+            rest: Labels = {}
+            members = []
+            for labels, value in cases:
+                if all(at.get(axis, label) == label for axis, label in labels.items()):
+                    rest |= {axis: label for axis, label in labels.items() if axis not in gathered}
+                    along = {axis: label for axis, label in labels.items() if axis in gathered}
+                    members.append(Labelled(FrozenMap(along), value))
+            if members:
+                groups.setdefault(frozenset(rest.items()), (rest, tuple(members)))
+        return list(groups.values())
 
 
 def _join(cases: Cases, key: Any, values: Cases) -> Iterator[tuple[Labels, Any]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from presight import owner
 from presight.recipe import Graph
 from presight.store import Store
 
@@ -21,13 +24,17 @@ def link(graph: Graph, store: Store, runs: Path) -> Path:
     Links from an earlier version of the recipe are replaced; nothing but links, and copies of reports, is touched.
     """
     folder = runs / graph.recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
+    with owner.hold(folder / ".owner"):
+        _link(graph, store, folder)
+    return folder
+
+
+def _link(graph: Graph, store: Store, folder: Path) -> None:
     for old in sorted(folder.rglob("*"), reverse=True):
         if old.is_symlink():
             old.unlink()
         elif old.is_dir() and not any(old.iterdir()):
             old.rmdir()
-    _symlink(folder / "store", store.root)
     for each in graph.instances:
         target = store.path(each.stage)
         if not (target / "card.json").exists():
@@ -39,7 +46,7 @@ def link(graph: Graph, store: Store, runs: Path) -> Path:
             temporary = folder / f".{name}"
             shutil.copyfile(page, temporary)
             temporary.replace(folder / name)
-    return folder
+    _symlink(folder / "store", store.root)  # last: a stage may have that name
 
 
 def _symlink(place: Path, target: Path) -> None:
@@ -52,8 +59,9 @@ def register(graph: Graph, store: Store, scale: str | None, overrides: list[str]
     """Make a recipe a root for ``gc``; another scale or override of it is another root."""
     folder = store.root / RECIPES
     folder.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(f"-{each}" for each in [scale, *overrides] if each)
-    name = "".join(letter if letter.isalnum() or letter in "-_.=" else "_" for letter in graph.recipe.name + suffix)
+    words = [graph.recipe.name, scale or "", *overrides]
+    readable = re.sub(r"[^\w.=-]+", "_", "-".join(filter(None, words)))[:80]
+    name = f"{readable}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]}"
     record: dict[str, Any] = {
         "recipe": graph.recipe.name,
         "path": str(graph.recipe.path),
@@ -62,9 +70,9 @@ def register(graph: Graph, store: Store, scale: str | None, overrides: list[str]
         "registered": time.time(),
         "artifacts": {each.stage.fingerprint: each.title for each in graph.instances},
     }
-    temporary = folder / f".{name[:120]}"
+    temporary = folder / f".{name}-{os.getpid()}"
     temporary.write_text(json.dumps(record, indent=1))
-    temporary.replace(folder / f"{name[:120]}.json")
+    temporary.replace(folder / f"{name}.json")
 
 
 def registered(root: Path) -> dict[Path, dict[str, Any]]:

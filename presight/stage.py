@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,7 +53,8 @@ class FrozenMap(Mapping[K, V]):
                 core_schema.no_info_plain_validator_function(lambda v: dict(v) if isinstance(v, Mapping) else v),
                 core_schema.dict_schema(handler(key), handler(value)),
                 core_schema.no_info_plain_validator_function(cls),
-            ]
+            ],
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
 
     @classmethod
@@ -64,10 +66,10 @@ class Resources(BaseModel, frozen=True, extra="forbid"):
     """What a stage may use. Never part of its identity."""
 
     threads: int = Field(1, ge=1, description="threads of its process; 1 keeps the last digits the same everywhere")
-    gpus: int = Field(0, ge=0)
-    nodes: int = Field(1, ge=1)
-    memory_gb: float = Field(4.0, gt=0)
-    minutes: float | None = Field(None, gt=0)
+    gpus: int = Field(0, ge=0, description="accelerators of its process")
+    nodes: int = Field(1, ge=1, description="machines")
+    memory_gb: float = Field(4.0, gt=0, description="memory of a node, in GB")
+    minutes: float | None = Field(None, gt=0, description="time limit; None: the executor's own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ class Stage(BaseModel):
     version: ClassVar[str] = "1"
     own_process: ClassVar[bool] = False  # state that outlives `run` (a process group): no second stage in this process
 
-    resources: Resources = Field(Resources(), exclude=True)
+    resources: Resources = Field(Resources(), exclude=True, description="what it may use; never part of its identity")
+
+    __iter__: ClassVar[None] = None  # type: ignore[assignment]  # or a tuple field would take one stage for its fields
 
     @classmethod
     def tag(cls) -> str:
@@ -108,6 +112,7 @@ class Stage(BaseModel):
             {"stage": self.tag(), "version": self.version, "fields": self.identity()},
             sort_keys=True,
             ensure_ascii=True,
+            allow_nan=False,
         )
         return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
@@ -222,7 +227,7 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [encode(item) for item in value]
-    if isinstance(value, BaseModel):
+    if isinstance(value, BaseModel) and value.model_config.get("frozen"):
         return value.model_dump(mode="json", exclude_defaults=True)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -292,10 +297,10 @@ def stage_class(tag: str) -> type[Stage]:
     package, _, name = tag.rpartition(".")
     try:
         module = importlib.import_module(package)
-    except (ImportError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise PresightError("stage", f"{tag!r} is in no importable package ({error})", "write package.Name") from error
     cls = getattr(module, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Stage)):
+    if not (isinstance(cls, type) and issubclass(cls, Stage) and cls.kind):
         raise PresightError("stage", f"{package} has no stage {name!r}", nearest(name, stage_names(package)))
     return cls
 
@@ -313,12 +318,14 @@ def build(cls: type[Stage], fields: Mapping[str, Any], where: str) -> Stage:
         return cls(**fields)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-        location = [str(part) for part in first["loc"] if part not in ("float", "int", "str")]  # branches of a union
+        ranks = ("extra_forbidden", "value_error")  # of a union's branches, the one that says why
+        first = min(faults, key=lambda fault: (*ranks, fault["type"]).index(fault["type"]))
+        branch = re.compile(r"float|int|str|.*\[.*")
+        location = [str(part) for part in first["loc"] if not branch.fullmatch(str(part))]
         field = ".".join([where, *location])
         if first["type"] == "extra_forbidden":
-            known = [name for name in cls.model_fields if name != "resources"]
-            raise PresightError(field, f"{cls.tag()} has no such field", nearest(location[0], known)) from error
+            known = Resources.model_fields if location[0] == "resources" else set(cls.model_fields) - {"resources"}
+            raise PresightError(field, f"{cls.tag()} has no such field", nearest(location[-1], known)) from error
         if first["type"] == "missing":
             raise PresightError(field, f"{cls.tag()} needs it and it is not given", "add it") from error
         value = first["input"]

@@ -69,7 +69,7 @@ class Store:
         """Run one stage in this process and publish it; what is done already is returned as it is."""
         if found := self.find(stage):
             return found
-        with owner.hold(self.owner_file(stage.fingerprint), waiting):
+        with _disk(self.work(stage)), owner.hold(self.owner_file(stage.fingerprint), waiting):
             if found := self.find(stage):
                 shutil.rmtree(self.work(stage), ignore_errors=True)  # another made it meanwhile
                 return found
@@ -78,12 +78,11 @@ class Store:
             done = self.work(stage) / "complete"
             if not done.exists():
                 out, inputs = self._places(stage)
-                with _disk(self.work(stage)):
-                    if isinstance(stage, ShardedStage):
-                        self._finish(stage, out, inputs)
-                    else:
-                        stage.run(out, inputs)
-                    done.touch()
+                if isinstance(stage, ShardedStage):
+                    self._finish(stage, out, inputs)
+                else:
+                    stage.run(out, inputs)
+                done.touch()
             return self._publish(stage, started, time.monotonic() - clock, attempts)
 
     def perform_shard(
@@ -91,14 +90,13 @@ class Store:
     ) -> None:
         """Run one shard of a stage in this process; a shard that is done is not run again."""
         done = self._shard_mark(stage, shard)
-        with owner.hold(self.owner_file(f"{stage.fingerprint}.{shard}"), waiting):
+        with _disk(self.work(stage)), owner.hold(self.owner_file(f"{stage.fingerprint}.{shard}"), waiting):
             if done.exists() or self.find(stage):
                 return
             out, inputs = self._places(stage)
-            with _disk(self.work(stage)):
-                stage.run_shard(shard, out, inputs)
-                done.parent.mkdir(parents=True, exist_ok=True)
-                done.touch()
+            stage.run_shard(shard, out, inputs)
+            done.parent.mkdir(parents=True, exist_ok=True)
+            done.touch()
 
     def missing_shards(self, stage: ShardedStage) -> list[int]:
         """Shards still to run."""
@@ -138,13 +136,16 @@ class Store:
     def _publish(self, stage: Stage, started: float, seconds: float, attempts: int) -> Artifact:
         work, target = self.work(stage), self.path(stage)
         out = work / "payload"
-        with _disk(work):
-            for path in cards.payload(out):
-                _flush(path)
-            card = cards.write(stage, out, started, seconds, attempts)
+        for path in cards.payload(out):
+            _flush(path)
+        card = cards.write(stage, out, started, seconds, attempts)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # not whole, or `find` had seen it: set the broken one aside, never overwrite it
             target.rename(self.root / WORK / f"broken-{stage.fingerprint}-{time.time_ns()}")
+        # What says that the payload is done goes before it does: a kill in between must not vouch for an empty one.
+        shutil.rmtree(work / "scratch", ignore_errors=True)
+        shutil.rmtree(work / "shards", ignore_errors=True)
+        (work / "complete").unlink()
         out.rename(target)
         _flush(target.parent)
         shutil.rmtree(work, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ def main() -> None:
     A request is ``{"store", "stage": dump, "shard": n or null}``. The parent may die: the stage in hand is finished
     and published, then the closed pipe ends this process.
     """
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # the executor, interrupted as well, says so
     requests = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -50,6 +52,8 @@ def work(request: dict[str, Any], waiting: Any) -> None:
     """Do one request: a stage, or one shard of it."""
     store, todo = Store(Path(request["store"])), stage.load(request["stage"])
     shard = request["shard"]
+    if store.find(todo):  # another process made it meanwhile: begin no work folder
+        return
     with logged(log_file(store, todo, shard)):
         if shard is None:
             store.perform(todo, waiting)

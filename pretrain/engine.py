@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 
@@ -65,3 +66,11 @@ def engine(model: Any, config: dict[str, Any], learning_rate: float, betas: tupl
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8)
     return deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
+
+
+def save(engine: Any, out: Path) -> None:
+    """Write the model as a transformers checkpoint in float32; what ZeRO 3 has parted is gathered first."""
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
+        engine.module.float().save_pretrained(out)

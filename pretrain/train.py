@@ -62,6 +62,8 @@ class Train(Stage):
         micro = self.micro_batch or self.batch
         if self.batch % micro:
             raise PresightError("micro_batch", f"{micro} does not divide the batch of {self.batch}", "give a divisor")
+        if self.dtype == "bf16" and self.zero == 0:
+            raise PresightError("zero", "0 cannot accumulate the gradients of bf16 in fp32", "give 1, 2 or 3")
         engine.begin()
         model = initialise(configuration(self.model, size, items.mixture.item, end), self.seed)
         resolved = engine.configuration(self.batch, micro, self.zero, self.dtype, self.clip)
@@ -69,8 +71,7 @@ class Train(Stage):
         run = Run(self, out, items, Heldout.read(items.folder, items.mixture.item, self.heldout_items))
         run.engine = engine.engine(model, resolved, self.learning_rate, (0.9, 0.95), self.decay)
         run.train(micro)
-        model = run.engine.module.float()
-        model.save_pretrained(out)
+        engine.save(run.engine, out)
         for path in (items.folder / "tokenizer").iterdir():
             shutil.copyfile(path, out / path.name)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from presight.cli import data, runs, store
-from presight.errors import PresightError
+from presight.errors import EXIT_USER, PresightError
 
 app = typer.Typer(
     help="""What does a text mixture teach a model to see and hear?
@@ -70,8 +70,9 @@ def main() -> None:
             raise
         print(f"presight: {error}", file=sys.stderr)
         sys.exit(error.code)
-    except BrokenPipeError:
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("presight: interrupted; run again to continue where it stopped", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        if debug or not error.filename:
+            raise
+        mend = "check the path, its permissions and the space left"
+        print(f"presight: {error.filename}: {error.strerror}; {mend}.", file=sys.stderr)
+        sys.exit(EXIT_USER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -40,24 +40,27 @@ def run(
     import json
 
     from presight import recipe as recipes
-    from presight import registry
+    from presight import inventory, registry
     from presight.console import clock, say
     from presight.executor import describe, execute
     from presight.live import Live, settling
     from presight.store import Store
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _stop)
     read = recipes.read(recipe, scale, set_ or ())
     with settling():
         graph = read.expand(fetch=True)
     for reason in graph.left_out:
         say(f"left out: {reason}")
     store, titles = Store(root / "store"), graph.titles()
+    if stale := inventory.changed([found for each in graph.instances if (found := store.find(each.stage))]):
+        say(f"{len(stale)} artifacts of another release were made by code that has changed since: see `presight status`")
+    targets = graph.targets(until)
+    registry.register(graph, store, scale, list(set_ or ()))  # before the work: gc keeps it from the first stage on
     with Live(graph, store, until) as live:
-        outcome = execute(graph.targets(until), store, jobs, live)
+        outcome = execute(targets, store, jobs, live)
     folder = registry.link(graph, store, root / "runs")
-    if until is None:
-        registry.register(graph, store, scale, list(set_ or ()))
     found = {
         "recipe": read.name,
         "ran": [titles[each.fingerprint] for each in outcome.ran],
@@ -78,6 +81,11 @@ def run(
     page = folder / "report.html"
     if page.exists() and not json_output:
         print(page)
+
+
+def _stop(signal_number: int, _: object) -> NoReturn:
+    print("presight: interrupted; run again to continue where it stopped", file=sys.stderr)
+    sys.exit(128 + signal_number)
 
 
 def plan(recipe: Recipe, scale: Scale = None, set_: Set = None, root: Root = HERE, json_output: Json = False) -> None:
@@ -118,7 +126,7 @@ def stage(
     try:
         document: Any = json.loads(file.read_text())
         made = stages.load(document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PresightError(str(file), f"is no stage ({error})", "write one with presight show --stage") from error
     store = Store(root / "store")
     with foreground(made.tag()):

@@ -16,12 +16,11 @@ def digests(roles: Iterable[str], fetch: bool) -> tuple[dict[str, str], dict[str
     With ``fetch`` what is not cached is downloaded. Without, a role that is not cached is taken to be what the
     manifest expects: a plan needs no network.
     """
-    names = list(roles)
+    here = {name: cached(name) for name in roles}
+    found = {name: each.digest for name, each in here.items() if each}
+    wanted = [name for name in here if name not in found]
     if not fetch:
-        found = {name: cached(name) for name in names}
-        return {
-            name: each.digest if each else next(iter(manifest.role(name).digests)) for name, each in found.items()
-        }, {}
+        return found | {name: manifest.role(name).digests[0] for name in wanted}, {}
     track: Track | None = None
 
     def progress(done: int, total: int, description: str) -> None:
@@ -30,5 +29,5 @@ def digests(roles: Iterable[str], fetch: bool) -> tuple[dict[str, str], dict[str
         track.description = f"fetching {description}"
         track.advance(done - track.done)
 
-    have, missing = fetch_all(names, progress)
-    return {name: each.digest for name, each in have.items()}, missing
+    have, missing = fetch_all(wanted, progress)
+    return found | {name: each.digest for name, each in have.items()}, missing

@@ -47,7 +47,7 @@ class Blend(Stage):
         supplies = dict.fromkeys([each for each in SOURCES if each != self.missing], 4000)
         shards = {"directory": "../../tokens/x", "shards": {}}
         asked = None if self.missing == "error" else "renormalise"
-        lock = compile_mixture(self.shares, supplies, 2_000_000, 256, seed=0, missing=asked or "error", tokens=shards)
+        lock = compile_mixture(self.shares, supplies, 1_900_000, 256, seed=0, missing=asked or "error", tokens=shards)
         Mixture.of(lock).write(out / FILE)
 
 
@@ -164,9 +164,15 @@ def world(root: Path, seeds: int = 3, edge: bool = True, ragged: bool = False) -
                 names = (weights, control) if along == "weights" else (mixture, other)
                 fixed = {"mixture": mixture} if along == "weights" else {"weights": weights}
                 delta = prior_delta(
-                    table[weights, mixture, data], table[control, other, data], task=task, trained="norms", along=along,
-                    treatment_name=names[0], control_name=names[1], labels={**fixed, "data": data},
-                )  # fmt: skip
+                    table[weights, mixture, data],
+                    table[control, other, data],
+                    task=task,
+                    trained="norms",
+                    along=along,
+                    treatment_name=names[0],
+                    control_name=names[1],
+                    labels={**fixed, "data": data},
+                )
                 deltas.append(delta.to_json() | {"sentence": delta.sentence(), "established": delta.established})
         for each, p in zip(deltas, holm([each["p"] for each in deltas]), strict=True):
             each["p_holm"] = float(p)
@@ -183,6 +189,16 @@ def world(root: Path, seeds: int = 3, edge: bool = True, ragged: bool = False) -
     return World(store, report, lms, tokens)
 
 
+# Chromium reads its commands from descriptor 3 and answers on 4.
+ON_THREE_AND_FOUR = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+for number, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
 class Browser:
     """Chromium over its debugging pipe: sizes are exact, and every console line and request is seen."""
 
@@ -190,9 +206,12 @@ class Browser:
         theirs, ours = os.pipe(), os.pipe()
         flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
         flags += " --disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
-        command = f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{theirs[0]} 4>&{ours[1]}'
+        command = [program, *flags.split(), f"--user-data-dir={profile}", "about:blank"]
+        pipes = (theirs[0], ours[1])
         self.process = subprocess.Popen(
-            ["sh", "-c", command, program, str(profile)], pass_fds=(theirs[0], ours[1]), stderr=subprocess.DEVNULL
+            [sys.executable, "-c", ON_THREE_AND_FOUR, *map(str, pipes), *command],
+            pass_fds=pipes,
+            stderr=subprocess.DEVNULL,
         )
         os.close(theirs[0])
         os.close(ours[1])
@@ -266,3 +285,174 @@ def browser(tmp_path):
     found = Browser(chromium(), tmp_path / "profile")
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    root = tmp_path_factory.mktemp("three")
+    made = world(root)
+    return made, made.run(root / "out"), root / "out"
+
+
+def seen(page: str) -> str:
+    """The page as read: no scripts, no style, no tags."""
+    bare = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", bare))
+
+
+def findings(made: World) -> list[dict[str, Any]]:
+    folders = [made.store.path(each) for each in made.report.deltas]
+    return [delta for folder in folders for delta in json.loads((folder / "deltas.json").read_text())["deltas"]]
+
+
+def test_what_is_not_established_is_never_called_an_effect(three):
+    made, page, out = three
+    deltas = findings(made)
+    open_ = [each for each in deltas if not each["established"]]
+    assert 0 < len(open_) < len(deltas), "the made-up world must hold both"
+    lists = page[page.index('<div class="lists">') : page.index("<aside")]
+    established, rest = lists.split("<h3>Not established</h3>")
+    assert established.count("<li>") == len(deltas) - len(open_)
+    assert rest.count("<li>") == min(len(open_), 8) + (len(open_) > 8)
+    for each in deltas:
+        shown = f"{100 * each['estimate']:+.1f} [{100 * each['interval']['low']:+.1f}".replace("-", "−")
+        assert (shown in established) == each["established"]
+    grey = re.findall(r'<tr class="open">.*?</tr>', page, flags=re.S)
+    assert len(grey) == len(open_)
+    assert all("not established" in row for row in grey)
+    counts = json.loads((out / "counts.json").read_text())
+    assert counts["established"] == len(deltas) - len(open_)
+    assert counts["comparisons"] == 12
+
+
+def test_what_few_seeds_can_say_stands_on_its_face(three, tmp_path):
+    text = seen(three[1])
+    assert "What 3 pretraining seeds can and cannot say" in text
+    assert "found four times in five" in text
+    assert "after Holm’s correction for 8 tests" in text
+    one = seen(world(tmp_path, seeds=1).run(tmp_path / "out"))
+    assert "What 1 pretraining seed can and cannot say" in one
+    assert "none is established : no 95 % interval over seeds and items excludes 0 where seeds vary" in one
+    assert "can be said of these very models only, for want of a second seed" in one
+
+
+def test_holm_separates_what_holds_alone(tmp_path):
+    made = world(tmp_path, seeds=8)
+    made.run(tmp_path / "out")
+    strict = [each for each in findings(made) if each["established"] and each["p_holm"] < 0.05]
+    counts = json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert counts["established_after_holm"] == len(strict) > 0
+
+
+def test_every_artifact_has_one_card_and_every_link_a_target(three):
+    made, page, _ = three
+    cards = re.findall(r'<details class="card" id="card-(\w+)">', page)
+    artifacts = [each.path.name for each in made.store.artifacts()]
+    assert sorted(cards) == sorted(artifacts)
+    targets = set(re.findall(r'\bid="([^"]+)"', page))
+    assert {link for link in re.findall(r'href="#([^"]+)"', page) if link not in targets} == set()
+    for each in made.store.artifacts():
+        assert f'href="store/{each.card["kind"]}/{each.path.name}/card.json"' in page
+        for parent in each.card["parents"]:
+            card = page[page.index(f'id="card-{each.path.name}"') :].split('<details class="card"')[0]
+            assert f'href="#card-{parent["artifact"]}"' in card
+    assert "CC-BY-4.0" in seen(page)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, flags=re.S)
+    assert len(captions) == 6
+    assert all('href="#card-' in caption for caption in captions)
+
+
+def test_text_is_escaped_and_nothing_points_outside(three, tmp_path):
+    made, page, _ = three
+    own = re.sub(r"<script>(?!\n).*?</script>", "", page, flags=re.S)  # all but plotly
+    assert "<script>alert" not in own
+    assert "<b>sound" not in own
+    assert "What reading leaves behind &lt;&amp;&gt; a test</title>" in own
+    assert str(made.store.root.parent) not in own
+    assert re.findall(r"(?:src|href)=[\"'](?!#|store/)[^\"']*", own) == []
+    assert not any(key in own for key in ('"started"', "&quot;started", "&quot;host", "&quot;machine"))
+    assert len(page.encode()) < 10_000_000
+
+
+def test_the_same_inputs_give_the_same_bytes(three, tmp_path):
+    made, page, _ = three
+    assert made.run(tmp_path / "again") == page
+    elsewhere = world(tmp_path / "elsewhere")  # other times, another place
+    assert elsewhere.run(tmp_path / "there") == page
+
+
+def test_a_collected_parent_is_said(tmp_path):
+    made = world(tmp_path, seeds=2)
+    shutil.rmtree(made.store.path(made.tokens))
+    page = made.run(tmp_path / "out")
+    assert f'<details class="card gone" id="card-{made.tokens.fingerprint}">' in page
+    assert "1 of them is no longer in the store" in page
+    assert f'href="store/tokens/{made.tokens.fingerprint}/card.json"' not in page
+
+
+def test_mixtures_say_what_is_missing_and_that_it_was_read(tmp_path):
+    text = seen(world(tmp_path, seeds=2, ragged=True).run(tmp_path / "out"))
+    assert "language: math is missing (5 % of what was asked); the other shares were renormalised" in text
+    assert "4 models read exactly the items that their lock planned" in text
+    differ = re.search(r"differ by at most ([\d.]+) of an item", text)
+    assert differ is not None
+    assert float(differ[1]) < 1
+
+
+def test_edges_of_the_grid_are_warned_of(three, tmp_path):
+    assert "For 2 of 10 arms the best learning rate lies on the edge" in seen(three[1])
+    assert "No arm’s learning rate lies on the edge" in seen(world(tmp_path, edge=False).run(tmp_path / "out"))
+
+
+def test_without_plotly_the_mend_is_named(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any, **kept: Any) -> Any:
+        if name.partition(".")[0] == "plotly":
+            raise ImportError(name)
+        return real(name, *rest, **kept)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(PresightError, match=r"pip install 'presight\[report\]'"):
+        Report(deltas=(), models=()).run(tmp_path, {})
+
+
+def test_an_empty_report_is_a_page(tmp_path):
+    Report(deltas=(), models=(), title="Nothing").run(tmp_path, {})
+    assert "Nothing was compared." in (tmp_path / "report.html").read_text()
+
+
+def test_importing_it_loads_no_plotly():
+    code = "import sys, eval.report, eval.page, eval.plots; sys.exit('plotly' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_renders_without_complaint_or_network(three, browser, width):
+    made, _, out = three
+    browser.open((out / "report.html").as_uri(), width)
+    plots = json.loads((out / "counts.json").read_text())["plots"]
+    assert browser.ask("document.title") == made.report.title
+    assert browser.ask("innerWidth") == width
+    assert browser.ask("document.querySelectorAll('.js-plotly-plot .main-svg').length") >= plots
+    assert browser.ask("document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+    assert browser.ask("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+    wider = "e => e.clientWidth > e.closest('.plot').clientWidth + 1"
+    assert browser.ask(f"[...document.querySelectorAll('.plot .main-svg')].filter({wider}).length") == 0
+    link = f"#card-{made.report.deltas[0].scores[0].fingerprint}"
+    browser.ask(f"location.hash = '{link}'; new Promise(done => setTimeout(done, 300))")
+    assert browser.ask(f"document.querySelector('{link}').open && document.querySelector('{link}').checkVisibility()")
+    assert browser.complaints() == []
+    assert browser.requests() == [(out / "report.html").as_uri()]
+
+
+@pytest.mark.browser
+def test_the_browser_would_see_a_fault(browser, tmp_path):
+    (tmp_path / "bad.html").write_text(
+        "<script>console.error('no'); undefined.x</script><img src='http://127.0.0.1:9/x.png'>"
+    )
+    browser.open((tmp_path / "bad.html").as_uri(), 800)
+    browser.ask("new Promise(done => setTimeout(done, 300))")
+    assert len(browser.complaints()) >= 2
+    assert len(browser.requests()) == 2

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from presight import index
 from presight.console import progress
-from presight.errors import PresightError
+from presight.errors import PresightError, Unavailable
 from presight.stage import Cost, FrozenMap, Labelled, Needs, ShardedStage, Stage, scratch
 
 
@@ -40,23 +45,27 @@ class Add(Stage):
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         work = scratch(out)
+        (out / "log").mkdir(exist_ok=True)
         for step in progress(range(self.steps), "adding"):
             mark = work / f"step-{step}"
             if mark.exists():
                 continue
             time.sleep(self.pause)
-            mark.touch()
-            with (out / "log-of-steps").open("a") as file:
+            with (out / "log" / "steps").open("a") as file:
                 file.write(f"{step}\n")
+            mark.touch()
         right = read(inputs["right"]) if "right" in inputs else float(self.right)
         (out / "number.json").write_text(json.dumps(read(inputs["left"]) + right))
 
 
 class Total(Stage):
-    """Publishes the sum of gathered numbers."""
+    """Publishes gathered numbers by their labels."""
 
     kind = "total"
     numbers: tuple[Annotated[Labelled, Needs("number")], ...]
+
+    def design(self) -> str | None:
+        return f"adds {len(self.numbers)} numbers"
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         total = {
@@ -67,21 +76,107 @@ class Total(Stage):
 
 
 class Fault(Stage):
-    """Fails in the way it is told to."""
+    """Fails in the way it is told to; given a file ``once``, only while that is not there."""
 
     kind = "number"
     how: str = "user"
-    once: str | None = None
+    once: str | None = Field(None, exclude=True)
+    start: Annotated[Stage, Needs("number")] | None = None
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
-        (out / "half-written").write_text("x" * 10)
+        tries = scratch(out) / "tries"
+        with tries.open("a") as file:
+            file.write("x")
+        (out / "number.json").write_text("7")
+        if self.once and Path(self.once).exists():
+            (out / "counts.json").write_text(json.dumps({"tries": tries.stat().st_size}))
+            return
+        if self.once:
+            Path(self.once).touch()
         if self.how == "user":
             raise PresightError("toys.how", "'user' is a fault", "choose another")
         if self.how == "full":
-            raise OSError(28, "No space left on device", str(out / "half-written"))
+            raise OSError(28, "No space left on device", str(out / "number.json"))
         if self.how == "die":
             os._exit(9)
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "later":  # the stage is done, then its process dies
+            threading.Timer(0.2, os._exit, (9,)).start()
+            return
         raise RuntimeError("something inside broke")
+
+
+class Orphan(Stage):
+    """Leaves a child that holds its lock and writes into the artifact after the stage itself was killed."""
+
+    kind = "number"
+    once: str = Field(exclude=True)
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        if not Path(self.once).exists():
+            Path(self.once).touch()
+            if os.fork() == 0:
+                time.sleep(1.5)
+                (out / "child").write_text("was here")
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+        (out / "number.json").write_text("1" if (out / "child").exists() else "0")
+
+
+class File(Stage):
+    """Publishes the number in a file; its identity is the content."""
+
+    kind = "number"
+    path: str = Field("", exclude=True)
+    digest: str | None = None
+
+    def settle(self, fetch: bool) -> Stage:
+        if not Path(self.path).exists():
+            raise Unavailable(self.path, "is not there", "write it")
+        return self.model_copy(update={"digest": index.content(Path(self.path))})
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        (out / "number.json").write_text(Path(self.path).read_text())
+
+
+class Bag(Stage):
+    """Holds a value of every type that a stage may hold."""
+
+    kind = "bag"
+    flag: bool = False
+    whole: int = 0
+    ratio: float = 0.5
+    word: str = ""
+    maybe: float | None = None
+    either: int | str = 0
+    words: tuple[str, ...] = ()
+    shares: FrozenMap[str, float] = FrozenMap()
+    deep: FrozenMap[str, tuple[int, ...]] = FrozenMap()
+    anything: Any = None
+    start: Annotated[Stage, Needs("number")] | None = None
+    gathered: tuple[Labelled, ...] = ()
+    where: Path = Field(Path("/nowhere"), exclude=True)
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        (out / "bag.json").write_text(self.model_dump_json())
+
+
+class Surroundings(Stage):
+    """Publishes its process and the thread variables it sees."""
+
+    kind = "surroundings"
+    seed: int = 0
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        seen = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM")}
+        (out / "seen.json").write_text(json.dumps({"process": os.getpid(), **seen}))
+
+
+class Alone(Surroundings):
+    """The same, in a process of its own."""
+
+    own_process = True
 
 
 class Squares(ShardedStage):
@@ -90,17 +185,28 @@ class Squares(ShardedStage):
     kind = "squares"
     count: int = 4
     pause: float = 0.0
+    dies: int | None = Field(None, exclude=True)  # this shard kills its process, while `once` is not there
+    once: str = Field("", exclude=True)
 
     def shards(self) -> int:
         return self.count
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
+        with (scratch(out) / f"runs-{shard}").open("a") as file:
+            file.write("x")
         time.sleep(self.pause)
+        if shard == self.dies and not Path(self.once).exists():
+            (out / f"{shard}.txt").write_text("half")
+            Path(self.once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         (out / f"{shard}.txt").write_text(str(shard * shard))
 
     def finish(self, out: Path, inputs: Mapping[str, Path]) -> None:
         total = sum(int((out / f"{shard}.txt").read_text()) for shard in range(self.count))
         (out / "number.json").write_text(str(total))
+        runs = [(scratch(out) / f"runs-{shard}").stat().st_size for shard in range(self.count)]
+        (out / "log" / "runs.json").parent.mkdir(exist_ok=True)
+        (out / "log" / "runs.json").write_text(json.dumps(runs))
 
 
 def read(folder: Path) -> float:

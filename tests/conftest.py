@@ -1,0 +1,27 @@
+"""Shared by all tests: one thread, so that last digits agree, and one tiny experiment."""
+
+import os
+
+import pytest
+from toy_experiment import ENVIRONMENT, spawn, tiny
+
+os.environ.update({name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"})
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "recipe: makes a whole recipe through the command line")
+
+
+@pytest.fixture(scope="session", name="tiny")
+def tiny_experiment(tmp_path_factory):
+    return tiny(tmp_path_factory.mktemp("tiny") / "store")
+
+
+@pytest.fixture(scope="session")
+def lm(tiny, tmp_path_factory):
+    """The folder of a trained model, made in a process of its own; nothing was compiled for it."""
+    extensions = tmp_path_factory.mktemp("extensions")
+    done = spawn((tiny.store, tiny.train), TORCH_EXTENSIONS_DIR=str(extensions))
+    assert done.returncode == 0, done.stderr
+    assert not list(extensions.iterdir())
+    return tiny.path(tiny.train)

@@ -1,0 +1,423 @@
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import toys
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from presight import recipe
+from presight.errors import PresightError, Unavailable
+from presight.stage import FrozenMap, Labelled, Stage
+
+
+@pytest.fixture
+def expand(tmp_path):
+    def expand(text, scale=None, overrides=()):
+        path = tmp_path / "toy.yaml"
+        path.write_text(text)
+        return recipe.read(str(path), scale, overrides).expand()
+
+    return expand
+
+
+def titles(graph):
+    return [each.title for each in graph.instances]
+
+
+# --- the twin: every stage at every combination of labels, by substitution ------------------------------------------
+
+
+class Twin:
+    """Substitutes one full combination of labels after another; notes which axes were looked at."""
+
+    def __init__(self, axes: dict, stages: dict) -> None:
+        self.axes, self.stages = axes, stages
+
+    def combinations(self, axes=None):
+        axes = list(self.axes) if axes is None else axes
+        for place in itertools.product(*(self.axes[axis] for axis in axes)):
+            yield dict(zip(axes, place, strict=True))
+
+    def stage(self, name, place):
+        """Text of the stage at a place, and the labels that mattered."""
+        seen = {}
+        fields = {key: self.value(value, place, seen) for key, value in self.stages[name].items()}
+        return json.dumps(fields, sort_keys=True), seen
+
+    def value(self, value, place, seen):
+        if isinstance(value, list):
+            items = [self.value(item, place, seen) for item in value]
+            flat = [part for item in items for part in (item if isinstance(item, list) else [item])]
+            return sorted(flat, key=str)
+        if isinstance(value, dict):
+            return {key: self.value(item, place, seen) for key, item in value.items()}
+        if not (isinstance(value, str) and value.startswith("$")):
+            return value
+        name, _, selection = value[1:].removesuffix("]").partition("[")
+        pins = dict(part.split("=") for part in selection.split(",") if "=" in part and not part.endswith("=*"))
+        everything = "*" in selection.split(",")
+        gathered = [part.removesuffix("=*") for part in selection.split(",") if part.endswith("=*")]
+        gathered = [axis for axis in self.axes if axis not in pins] if everything else gathered
+        if not gathered and not everything:
+            return self.single(name, {**place, **pins}, seen, set(pins))
+        members = set()
+        for along in self.combinations(gathered):
+            inner = {}
+            text = self.single(name, {**place, **pins, **along}, inner, set(pins))
+            seen.update({axis: label for axis, label in inner.items() if axis not in along})
+            members.add((json.dumps({a: v for a, v in inner.items() if a in along}, sort_keys=True), text))
+        return sorted([f"{labels} {text}" for labels, text in members], key=str)
+
+    def single(self, name, place, seen, pinned):
+        inner = {}
+        if name in self.axes:
+            inner[name] = place[name]
+            text = self.value(self.axes[name][place[name]], place, inner)
+        else:
+            text, inner = self.stage(name, place)
+        seen.update({axis: label for axis, label in inner.items() if axis not in pinned})
+        return text
+
+    def all(self):
+        found = set()
+        for name in self.stages:
+            for place in self.combinations():
+                text, seen = self.stage(name, place)
+                found.add((name, frozenset(seen.items()), text))
+        return found
+
+
+def spell(value):
+    """A stage's value in the twin's words."""
+    if isinstance(value, Labelled):
+        return f"{json.dumps(dict(value.labels), sort_keys=True)} {spell(value.stage)}"
+    if isinstance(value, Stage):
+        fields = {key: spell(getattr(value, key)) for key in value.model_fields_set if key != "resources"}
+        return json.dumps({"stage": value.tag(), **fields}, sort_keys=True)
+    if isinstance(value, tuple):
+        return sorted((spell(item) for item in value), key=str)
+    if isinstance(value, Mapping):
+        return {key: spell(item) for key, item in value.items()}
+    return value
+
+
+@st.composite
+def recipes(draw):
+    """Axes of values or of stages, stages that use, pin and gather what is before them."""
+    axes, stages, reach = {}, {}, {}
+    for axis in "abc"[: draw(st.integers(0, 3))]:
+        axes[axis] = {label: float(index) for index, label in enumerate("pqr"[: draw(st.integers(1, 3))])}
+        reach[axis] = {axis}
+
+    def reference():
+        name = draw(st.sampled_from([*stages]))
+        selected = draw(st.lists(st.sampled_from(sorted(reach[name])), unique=True, max_size=1)) if reach[name] else []
+        for axis in selected:
+            label = draw(st.sampled_from(sorted(axes[axis])))
+            return f"${name}[{axis}={label}]", reach[name] - {axis}
+        return f"${name}", reach[name]
+
+    for index in range(draw(st.integers(1, 3))):
+        fields = {"stage": "toys.Number", "value": float(index)}
+        used = draw(st.lists(st.sampled_from(sorted(axes)), unique=True, max_size=2)) if axes else []
+        if used:
+            fields["shares"] = {axis: f"${axis}" for axis in used}
+        stages[f"n{index}"], reach[f"n{index}"] = fields, set(used)
+    for index in range(draw(st.integers(0, 3))):
+        if draw(st.booleans()):  # an axis of stages, ragged when they reach different axes
+            chosen = [reference() for _ in range(draw(st.integers(1, 3)))]
+            axes[f"w{index}"] = {f"l{place}": text for place, (text, _) in enumerate(chosen)}
+            left, used = f"$w{index}", {f"w{index}"}.union(*(reached for _, reached in chosen))
+        else:
+            left, used = reference()
+        right, more = reference()
+        stages[f"s{index}"] = {"stage": "toys.Add", "left": left, "right": right}
+        reach[f"s{index}"] = used | more
+    for index in range(draw(st.integers(0, 3))):
+        parts, used = [], set()
+        for _ in range(draw(st.integers(1, 2))):
+            name = draw(st.sampled_from(sorted(stages)))
+            if not reach[name] or draw(st.booleans()):
+                parts.append(f"${name}[*]")
+                continue
+            axis = draw(st.sampled_from(sorted(reach[name])))
+            parts.append(f"${name}[{axis}=*]")
+            used |= reach[name] - {axis}
+        names = [name for name in stages if stages[name]["stage"] != "toys.Total"]
+        if any(part[1:].partition("[")[0] not in names for part in parts):
+            continue
+        stages[f"t{index}"] = {"stage": "toys.Total", "numbers": parts}
+        reach[f"t{index}"] = used
+    used = {word for fields in stages.values() for word in axes if f"${word}" in json.dumps(fields)}
+    for axis in sorted(set(axes) - used):
+        stages[f"u{axis}"] = (
+            {"stage": "toys.Number", "value": f"${axis}"}
+            if axis in "abc"
+            else {"stage": "toys.Add", "left": f"${axis}"}
+        )
+    return axes, stages
+
+
+@given(recipes())
+@settings(max_examples=300, deadline=None)
+def test_expansion_is_what_substitution_gives(content):
+    axes, stages = content
+    graph = recipe.Recipe("toy", Path("toy.yaml"), "", axes, stages).expand()
+    found = [(each.name, frozenset(each.labels.items()), spell(each.stage)) for each in graph.instances]
+    assert len(set(found)) == len(found)
+    assert set(found) == Twin(axes, stages).all()
+    places = {each.stage.fingerprint: place for place, each in reversed(list(enumerate(graph.instances)))}
+    for each in graph.instances:  # inputs first
+        for parent in each.stage.inputs().values():
+            assert places[parent.fingerprint] < places[each.stage.fingerprint]
+
+
+# --- the same by hand -------------------------------------------------------------------------------------------------
+
+RAGGED = """
+recipe: ragged
+axes:
+  mixture: {vision: {web: 1, code: 2}, language: {web: 3}}
+  init: [0, 1]
+  weights: {text: $lm, random: $random}
+stages:
+  lm: {stage: toys.Number, shares: $mixture, value: $init}
+  random: {stage: toys.Number, value: $init}
+  scores: {stage: toys.Add, left: $weights}
+  all: {stage: toys.Total, numbers: "$scores[*]"}
+  by_init: {stage: toys.Total, numbers: "$scores[init=*]"}
+  by_weights: {stage: toys.Total, numbers: "$scores[weights=*,init=0]"}
+"""
+
+
+def test_random_does_not_depend_on_the_mixture_and_is_made_once(expand):
+    graph = expand(RAGGED)
+    named = {each.title: each for each in graph.instances}
+    assert [title for title in named if title.startswith("scores")] == [
+        "scores[weights=text,mixture=vision,init=0]",
+        "scores[weights=text,mixture=vision,init=1]",
+        "scores[weights=text,mixture=language,init=0]",
+        "scores[weights=text,mixture=language,init=1]",
+        "scores[weights=random,init=0]",
+        "scores[weights=random,init=1]",
+    ]
+    (everything,) = [each for each in graph.instances if each.name == "all"]
+    assert [dict(each.labels) for each in everything.stage.numbers][-1] == {"weights": "random", "init": "1"}
+    assert len(everything.stage.numbers) == 6
+    assert {title for title in named if title.startswith("by_init")} == {
+        "by_init[weights=text,mixture=vision]",
+        "by_init[weights=text,mixture=language]",
+        "by_init[weights=random]",
+    }
+    # At each mixture, its own text weights and the one random control.
+    assert {title for title in named if title.startswith("by_weights")} == {
+        "by_weights[mixture=vision]",
+        "by_weights[mixture=language]",
+    }
+    vision = named["by_weights[mixture=vision]"].stage.numbers
+    assert [dict(each.labels) for each in vision] == [{"weights": "text"}, {"weights": "random"}]
+    assert vision[0].stage == named["scores[weights=text,mixture=vision,init=0]"].stage
+    assert vision[1].stage == named["scores[weights=random,init=0]"].stage
+
+
+def test_a_pin_takes_one_label(expand):
+    graph = expand("""
+axes: {a: [1, 2], b: [x, y]}
+stages:
+  n: {stage: toys.Bag, word: $b, whole: $a}
+  m: {stage: toys.Number, value: $a}
+  s: {stage: toys.Add, left: "$m[a=2]", right: 0}
+  t: {stage: toys.Add, left: $m, right: "$m[ a = 1 ]"}
+  u: {stage: toys.Bag, gathered: ["$n[*]", "$m[a=*]"], words: [$b, k]}
+""")
+    named = {each.title: each.stage for each in graph.instances}
+    assert named["s"].left.value == 2
+    assert (named["t[a=2]"].left.value, named["t[a=2]"].right.value) == (2, 1)
+    assert named["u[b=y]"].words == ("y", "k")
+    assert [dict(each.labels) for each in named["u[b=x]"].gathered] == [
+        {"b": b, "a": a} for b in "xy" for a in "12"
+    ] + [{"a": "1"}, {"a": "2"}]
+
+
+def test_gathering_what_has_one_place_gives_one(expand):
+    graph = expand("stages: {n: {stage: toys.Number}, t: {stage: toys.Total, numbers: '$n[*]'}}")
+    (total,) = graph.targets()
+    assert total.numbers == (Labelled(FrozenMap(), toys.Number()),)
+
+
+SCALED = """
+axes: {a: [1, 2]}
+threads: 2
+stages:
+  n: {stage: toys.Number, value: $a, shares: {x: 1, y: 2}, resources: {minutes: 3}}
+  m: {stage: toys.Add, left: $n, steps: 2}
+scales:
+  big: {a: [5], n: {shares: {y: 3}}, m: {steps: 4}, threads: 1}
+  bad: {k: 3}
+  worse: {m: 3}
+"""
+
+
+def test_scales_then_overrides_in_their_order(expand):
+    (total,) = expand(SCALED, "big").targets()
+    assert (total.steps, total.left.value, dict(total.left.shares)) == (4, 5, {"x": 1, "y": 3})
+    assert total.resources.threads == 1
+    overrides = ["m.steps=5", "m.steps=6", "a=[7]", "n.shares.y=9", "threads=3"]
+    (total,) = expand(SCALED, "big", overrides).targets()
+    assert (total.steps, total.left.value, dict(total.left.shares)) == (6, 7, {"x": 1, "y": 9})
+    assert total.resources.threads == 3
+    (total,) = expand(SCALED, "big", ["n.shares={z: 1e0}", "n.value=4", "a=[0]", "m.right=$a"]).targets()
+    assert (dict(total.left.shares), total.left.value, total.right) == ({"z": 1}, 4, 0)
+    (total,) = expand(SCALED, None, ["a={one: 1}"]).targets()
+    assert total.left.resources.threads == 2
+    assert total.left.resources.minutes == 3
+
+
+def test_an_override_of_one_stage_leaves_its_alias_alone(expand):
+    text = """
+stages:
+  n: {stage: toys.Number, shares: &s {x: 1}}
+  m: &m {stage: toys.Number, value: 1, shares: *s}
+  k: *m
+"""
+    graph = expand(text, None, ["m.shares.x=2", "m.value=3"])
+    found = {each.name: (each.stage.value, dict(each.stage.shares)) for each in graph.instances}
+    assert found == {"n": (0, {"x": 1}), "m": (3, {"x": 2}), "k": (1, {"x": 1})}
+
+
+def test_unavailable_data_and_what_stands_on_them_are_left_out(expand, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRESIGHT_CACHE", str(tmp_path / "cache"))
+    here = tmp_path / "here"
+    here.write_text("3")
+    text = f"""
+axes: {{data: {{here: $here, there: $there}}}}
+stages:
+  here: {{stage: toys.File, path: {here}}}
+  there: {{stage: toys.File, path: {tmp_path}/there}}
+  rate: {{stage: toys.Add, left: $data}}
+  all: {{stage: toys.Total, numbers: "$rate[*]"}}
+  gone: {{stage: toys.Total, numbers: "$there[*]"}}
+  over: {{stage: toys.Add, left: "$there"}}
+"""
+    graph = expand(text)
+    assert titles(graph) == ["here", "rate[data=here]", "all"]
+    assert graph.left_out == [f"{tmp_path}/there: is not there; write it."]
+    assert len(graph.targets()[0].numbers) == 1
+    here.unlink()
+    with pytest.raises(Unavailable, match="is not there; write it"):
+        expand(text)
+    with pytest.raises(Unavailable):  # also when a pin or a gather has nothing left to choose from
+        expand(text + f'  last: {{stage: toys.Add, left: "$rate[data=here]", right: "$data[data={"there"}]"}}\n')
+
+
+def test_identity_is_the_content_not_the_place(expand, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRESIGHT_CACHE", str(tmp_path / "cache"))
+    made = []
+    for folder, content in (("one", "3"), ("two", "3"), ("three", "4")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data").write_text(content)
+        made += expand(f"stages: {{x: {{stage: toys.File, path: {tmp_path}/{folder}/data}}}}").targets()
+    assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint
+
+
+def test_targets_and_titles(expand):
+    graph = expand(RAGGED)
+    assert len(graph.targets()) == 1 + 3 + 2
+    assert [stage.tag() for stage in graph.targets("lm")] == ["toys.Number"] * 4
+    twice = expand("stages: {x: {stage: toys.Number}, y: {stage: toys.Number}}")
+    assert twice.titles() == {toys.Number().fingerprint: "x"}
+    with pytest.raises(PresightError, match=r"--until scors: is no stage of the recipe; did you mean scores\?"):
+        graph.targets("scors")
+
+
+N = "stages: {n: {stage: toys.Number}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "scale", "overrides", "parts"),
+    [
+        ("[1]", None, (), ["toy.yaml: is not a mapping", "begin with `recipe: NAME`"]),
+        ("", None, (), ["is not a mapping"]),
+        ("stagse: {}", None, (), ["stagse: is no key of a recipe", "did you mean stages?"]),
+        ("recipe: x", None, (), ["has no stages", "add `stages:`"]),
+        ("stages: [a]", None, (), ["stages: ['a'] is not a mapping of names"]),
+        ("stages: {1: {stage: toys.Number}}", None, (), ["is not a mapping of names"]),
+        ("stages: {n: 3}", None, (), ["stages.n: 3 is not a mapping"]),
+        ("stages: {n: }", None, (), ["stages.n.stage: None names no stage", "write stage: package.Name"]),
+        ("stages: {n: {stage: toys.Numbr}}", None, (), ["stages.n.stage: toys has no stage 'Numbr'", "mean Number?"]),
+        ("stages: {n: {stage: corpsu.Mix}}", None, (), ["stages.n.stage: 'corpsu.Mix' is in no importable package"]),
+        ("stages: {n: {stage: .Mix}}", None, (), ["stages.n.stage: '.Mix' is in no importable package"]),
+        ("stages: {n: {stage: toys.Number, vlaue: 1}}", None, (), ["stages.n.vlaue", "did you mean value?"]),
+        ("stages: {n: {stage: toys.Number, value: x}}", None, (), ["stages.n.value: 'x' should be a valid number"]),
+        ("stages: {n: {stage: toys.Number, value: .nan}}", None, (), ["stages.n.value: nan should be a finite"]),
+        ("stages: {n: {stage: toys.Add}}", None, (), ["stages.n.left: toys.Add needs it"]),
+        ("stages: {n: {stage: toys.Add, left: $m}}", None, (), ["stages.n.left: $m is no stage or axis", "known: n"]),
+        ("stages: {n: {stage: toys.Add, left: $m-1}}", None, (), ["'$m-1' is no reference", "write $name"]),
+        ("stages: {n: {stage: toys.Add, left: $}}", None, (), ["'$' is no reference"]),
+        ("stages: {n: {stage: toys.Add, left: $n}}", None, (), ["stages.n.left: n → n is a circle", "earlier"]),
+        (
+            "stages: {n: {stage: toys.Add, left: $m}, m: {stage: toys.Add, left: $n}}",
+            None,
+            (),
+            ["stages.m.left: n → m → n is a circle"],
+        ),
+        ("axes: {a: {x: $a}}\nstages: {n: {stage: toys.Add, left: $a}}", None, (), ["axes.a.x: a → a is a circle"]),
+        ("axes: {a: {x: $b}, b: {y: $a}}\nstages: {n: {stage: toys.Add, left: $a}}", None, (), ["a → b → a is a cir"]),
+        ("axes: {a: {x: $n}}\nstages: {n: {stage: toys.Add, left: $a}}", None, (), ["n → a → n is a circle"]),
+        ("axes: {a: [1]}\n" + N, None, (), ["axes.a: is used by no stage", "refer to it as $a, or delete it"]),
+        ("axes: {n: [1]}\n" + N, None, (), ["axes.n: is also the name of a stage", "rename"]),
+        ("axes: {a: 3}\n" + N, None, (), ["axes.a: 3 is not an axis"]),
+        ("axes: {a: []}\n" + N, None, (), ["axes.a: [] is not an axis"]),
+        ("axes: {a: [1, 1]}\n" + N, None, (), ["axes.a: [1, 1] is not an axis", "distinct"]),
+        ("axes: {a: [1, '1']}\n" + N, None, (), ["is not an axis"]),
+        ("axes: {a: [{x: 1}]}\n" + N, None, (), ["is not an axis", "give each a name"]),
+        ("threads: 0\n" + N, None, (), ["threads: 0 is not a number of threads"]),
+        ("threads: many\n" + N, None, (), ["threads: 'many' is not a number"]),
+        ("recipe: ../x\n" + N, None, (), ["recipe: '../x' cannot name a folder"]),
+        (SCALED, "bigg", (), ["--scale bigg", "has no such scale", "did you mean big?"]),
+        (SCALED, "bad", (), ["scales.bad.k: 'k' is no stage or axis"]),
+        (SCALED, "worse", (), ["stages.m: 3 is not a mapping"]),
+        (N, None, ["n.value"], ["--set n.value: has no value", "write --set stage.field=value"]),
+        (N, None, ["m.value=1"], ["--set m.value: 'm' is no stage or axis", "known: n"]),
+        (N, None, ["=1"], ["--set : '' is no stage or axis"]),
+        (N, None, ["n.vale=1"], ["stages.n.vale", "did you mean value?"]),
+        (N, None, ["n.shares.x=1"], ["--set n.shares.x: 'shares' holds no fields", "set it whole"]),
+        (N, None, ["n.value=[1"], ["--set n.value, line 1: is not YAML"]),
+        (N, None, ["n.value="], ["stages.n.value: None should be a valid number"]),
+        (N, None, ["threads=x"], ["threads: 'x' is not a number of threads"]),
+        (RAGGED.replace("init=0]", "init=7]"), None, (), ["stages.by_weights.numbers: axis init has no '7' here"]),
+        (RAGGED.replace("init=0]", "int=0]"), None, (), ["[int=0] selects along no axis", "did you mean init?"]),
+        (RAGGED.replace("[*]", "[]"), None, (), ["stages.all.numbers: [] selects along no axis it reaches"]),
+        (RAGGED.replace("$scores[*]", "$init[*]"), None, (), ["only stages are gathered", "refer to a stage"]),
+    ],
+)
+def test_faults_are_one_sentence_with_field_value_and_mend(expand, text, scale, overrides, parts):
+    with pytest.raises(PresightError) as caught:
+        expand(text, scale, overrides)
+    assert "\n" not in str(caught.value)
+    assert caught.value.code == 2
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_recipes_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert recipe.locate("quickstart").name == "quickstart.yaml"
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "quickstart.yaml").write_text(N)
+    assert recipe.read("quickstart").path == Path("recipes/quickstart.yaml")
+    with pytest.raises(PresightError, match=r"recipe 'quikstart': .*; did you mean quickstart\?"):
+        recipe.locate("quikstart")
+
+
+@pytest.mark.parametrize("name", ["quickstart", "smoke"])
+def test_shipped_recipes_name_known_stages_and_fields(name):
+    read = recipe.read(name)
+    assert read.name == name
+    assert yaml.safe_load(read.path.read_text())["recipe"] == name
+    for fields in read.stages.values():
+        assert set(fields) - {"stage"} <= set(recipe.stage_class(fields["stage"]).model_fields)
