@@ -135,9 +135,9 @@ class Documents(Stage):
                 continue
             try:
                 for number, row in enumerate(_parquet(file) if file.suffix == ".parquet" else _lines(file)):
-                    text = row.get(self.text_key)
+                    found = row.get(self.text_key)
                     name = f"{file.name}/{row.get('id', number)}"
-                    yield {"id": name, "text": text if isinstance(text, str) else "", "metadata": {}}
+                    yield {"id": name, "text": found if isinstance(found, str) else "", "metadata": {}}
             except (OSError, EOFError, ValueError) as error:
                 raise PresightError(str(file), f"cannot be read ({error})", "mend it or take it away") from error
 

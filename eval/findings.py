@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eval.plots import blocks
 
 if TYPE_CHECKING:
-    from eval.report import Comparison, Evidence, Family
+    from eval.evidence import Comparison, Evidence, Family
 
 FINDINGS = {
     "established": "established",

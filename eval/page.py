@@ -14,7 +14,7 @@ from eval.lineage import section
 from eval.plots import Plot, slug
 
 if TYPE_CHECKING:
-    from eval.report import Arm, Comparison, Evidence, Family, Lock, Model
+    from eval.evidence import Arm, Comparison, Evidence, Family, Lock, Model
 
 TEMPLATE = Path(__file__).with_name("report.html")
 FOLD = 30  # rows from which a table starts folded

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eval.report import Arm, Comparison, Evidence, Lock, Model
+    from eval.evidence import Arm, Comparison, Evidence, Lock, Model
 
 # From Okabe and Ito's and Tol's palettes, which colour-blind readers tell apart, without what is too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#882255", "#C98500", "#56B4E9", "#CC79A7", "#332288")

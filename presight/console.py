@@ -117,8 +117,9 @@ def table(title: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(*columns, title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
+        drawn.add_row(*(Text(str(cell)) for cell in row))  # `lm[init=0]` is no markup
     Console().print(drawn)

@@ -54,5 +54,5 @@ def content(path: Path) -> str:
 def _known(path: Path) -> dict[str, list[int | str]]:
     try:
         return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}

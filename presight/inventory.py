@@ -146,12 +146,15 @@ def show(root: Path, name: str, as_stage: bool, as_json: bool) -> None:
 
 
 def _lineage(tree: Any, store: Store, card: dict[str, Any], seen: set[str]) -> None:
+    from rich.text import Text
+
     for parent in card["parents"]:
         again = parent["artifact"] in seen
         seen.add(parent["artifact"])
         below = cards.read(store.root / parent["kind"] / parent["artifact"])
         state = " (shown above)" if again and below and below["parents"] else "" if below else " (collected)"
-        branch = tree.add(f"{parent['field']}: {parent['kind']} {parent['artifact'][:12]}{state}", highlight=False)
+        line = f"{parent['field']}: {parent['kind']} {parent['artifact'][:12]}{state}"
+        branch = tree.add(Text(line), highlight=False)
         if below and not again:
             _lineage(branch, store, below, seen)
 

@@ -73,7 +73,9 @@ class Live(Display):
     def begin(self, task: Task) -> None:
         """Draw a bar."""
         if self.bars:
-            self.drawn[task] = self.bars.add_task(self._title(task), total=None, rate="")
+            from rich.markup import escape
+
+            self.drawn[task] = self.bars.add_task(escape(self._title(task)), total=None, rate="")
 
     def advance(self, task: Task, event: dict[str, Any]) -> None:
         """Move it."""
@@ -83,7 +85,9 @@ class Live(Display):
                 f"{self._title(task)} is being made by process {owner.get('pid')} on {owner.get('host')}; waiting"
             )
         elif self.bars and task in self.drawn:
-            name = f"{self._title(task)} [dim]{event['what']}"
+            from rich.markup import escape
+
+            name = f"{escape(self._title(task))} [dim]{escape(event['what'])}"
             self.bars.update(self.drawn[task], completed=event["done"], total=event["total"], description=name)
 
     def end(self, task: Task, seconds: float, failure: Failure | None) -> None:

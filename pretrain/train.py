@@ -154,7 +154,7 @@ class Run:
         loss = torch.cat(losses).double().cpu().numpy()  # [rows]
         if not math.isfinite(float(loss.mean())):
             raise PresightError(
-                "loss", f"is {loss.mean()} at step {step}", "lower learning_rate, and run again", EXIT_DIVERGED
+                "loss", f"is {loss.mean()} at step {step + 1}", "lower learning_rate, and run again", EXIT_DIVERGED
             )
         by_source = {}
         for pool in sorted(set(batch.pools.tolist())):

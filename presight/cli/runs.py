@@ -54,7 +54,8 @@ def run(
     for reason in graph.left_out:
         say(f"left out: {reason}")
     store, titles = Store(root / "store"), graph.titles()
-    if stale := inventory.changed([found for each in graph.instances if (found := store.find(each.stage))]):
+    made = [artifact for each in graph.instances if (artifact := store.find(each.stage))]
+    if stale := inventory.changed(made):
         say(f"{len(stale)} artifacts of another release were made by code that has changed since: see `presight status`")
     targets = graph.targets(until)
     registry.register(graph, store, scale, list(set_ or ()))  # before the work: gc keeps it from the first stage on

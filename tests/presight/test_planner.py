@@ -129,5 +129,4 @@ def test_the_shipped_smoke_recipe_plans(tmp_path):
     assert found["random"].to_run == 2
     assert found["deltas"].design
     assert plan.minutes > 0
-    assert toys  # the toys stay out of it
     assert all(line.stage.split(".")[0] in ("corpus", "pretrain", "adapt", "eval") for line in plan.lines)

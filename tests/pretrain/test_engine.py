@@ -1,0 +1,55 @@
+import sys
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain import engine
+from pretrain.model import configuration, initialise
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.sampled_from([0, 1, 2, 3]), st.floats(0, 10))
+def test_nothing_that_changes_the_arithmetic_is_left_to_defaults(accumulation, micro, zero, clip):
+    found = engine.configuration(accumulation * micro, micro, zero, "fp32", clip)
+    assert found["gradient_accumulation_steps"] == accumulation
+    assert found["train_batch_size"] == accumulation * found["train_micro_batch_size_per_gpu"]
+    assert found["gradient_clipping"] == clip  # 1.0 when it is absent
+    assert found["data_types"]["grad_accum_dtype"] == "fp32"
+    assert found["zero_optimization"]["stage"] == zero
+    assert found["bf16"] == {"enabled": False}
+
+
+def test_bf16_is_asked_for_by_name():
+    assert engine.configuration(4, 4, 1, "bf16", 1.0)["bf16"] == {"enabled": True}
+
+
+def test_norms_do_not_decay(monkeypatch):
+    taken = {}
+    deepspeed = ModuleType("deepspeed")
+    deepspeed.initialize = lambda **given: (taken.update(given), None)
+    monkeypatch.setitem(sys.modules, "deepspeed", deepspeed)
+    model = initialise(configuration("tiny", 512, 64, 0), 0)
+    engine.engine(model, {"x": 1}, 0.01, (0.9, 0.95), 0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = {
+        group["weight_decay"]: {names[id(parameter)] for parameter in group["params"]}
+        for group in taken["optimizer"].param_groups
+    }
+    assert set(groups) == {0.1, 0.0}
+    assert groups[0.0] == {name for name in names.values() if "norm" in name}
+    assert groups[0.0] | groups[0.1] == set(names.values())
+    assert taken["optimizer"].defaults["betas"] == (0.9, 0.95)
+    assert taken["config"] == {"x": 1}
+
+
+@pytest.mark.parametrize("given_name", [None, "cuda"])
+def test_the_accelerator_is_told_unless_somebody_did(monkeypatch, given_name):
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    if given_name:
+        monkeypatch.setenv("DS_ACCELERATOR", given_name)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert engine.accelerator() == (given_name or "cpu")
+    import os
+
+    assert os.environ["DS_ACCELERATOR"] == (given_name or "cpu")
