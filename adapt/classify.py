@@ -29,8 +29,8 @@ class Search(Stage):
     trained: Trained = "norms"
     epochs: int = Field(3, ge=1)
     items: int = Field(400, ge=1, description="training examples used")
-    seed: int = 0
-    patch: int | None = None
+    seed: int = Field(0, ge=0, description="of projection, head and order")
+    patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")
 
     def estimate(self) -> Cost:
         """Arithmetic of all candidates."""

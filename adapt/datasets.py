@@ -26,7 +26,7 @@ class Images(Stage):
     train: int = Field(1500, ge=10)
     validation: int = Field(500, ge=10)
     test: int = Field(2000, ge=10)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     content: str = Field("", description="digest of the package's members; filled in")
 
     @property
@@ -72,7 +72,7 @@ class Sounds(Stage):
     sample: Literal["instruments"] = "instruments"
     split_by: Literal["series"] = "series"
     seconds: float = Field(1.0, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     content: str = Field("", description="digest of the package's members; filled in")
 
     @property

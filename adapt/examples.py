@@ -85,7 +85,8 @@ def read(folder: Path, split: str, limit: int | None = None) -> Examples:
     """Read a split, or its first ``limit`` examples.
 
     Raises:
-        PresightError: a shard cannot be read, or holds another number of examples than the index says (exit code 87).
+        PresightError: the split is empty; or a shard cannot be read, or holds another number of examples than the
+            index says (exit code 87).
     """
     import webdataset
 
@@ -93,15 +94,17 @@ def read(folder: Path, split: str, limit: int | None = None) -> Examples:
     shards = [str(folder / name) for name in described["splits"][split]["shards"]]
     expected = described["splits"][split]["items"]
     wanted = expected if limit is None else min(limit, expected)
+    if not wanted:
+        raise PresightError(f"{folder}/{split}", "holds no examples", "give it some")
     data, labels, items, clusters = [], [], [], []
     try:
-        for sample in webdataset.WebDataset(shards, shardshuffle=False, empty_check=False) if wanted else ():
+        for sample in webdataset.WebDataset(shards, shardshuffle=False, empty_check=False):
             extra = json.loads(sample["json"])
             data.append(_pixels(sample["png"]) if described["modality"] == "image" else _samples(sample["wav"]))
             labels.append(int(sample["cls"]))
             items.append(extra["item"])
             clusters.append(extra["cluster"])
-            if len(labels) == wanted:
+            if len(labels) == limit:
                 break
     except Exception as error:
         raise PresightError(

@@ -92,7 +92,9 @@ def fit(model: Any, task: Task, trained: Any, learning_rate: float, epochs: int,
             step += 1
             track.advance()
         done.losses.append(total / len(y))
-    predicted, _ = predict(model, task, "validation")
+    predicted, confidence = predict(model, task, "validation")
+    if not np.isfinite(confidence).all():  # the last step diverged, whose loss nobody took
+        raise PresightError("learning_rate", f"{learning_rate} diverged", "lower it", EXIT_DIVERGED)
     done.validation = float((predicted == task.split["validation"].labels).mean())
     return done
 

@@ -30,7 +30,7 @@ class Invented(Stage):
     validation: int = Field(64, ge=8)
     test: int = Field(128, ge=8)
     noise: float = Field(1.0, ge=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     @property
     def sizes(self) -> FrozenMap[str, int]:

@@ -65,8 +65,10 @@ class RawInputClassifier(nn.Module):
             trained, ("head.", "project.", "norm.")
         )
         text = {id(parameter) for parameter in self.backbone.get_input_embeddings().parameters()}
+        layers = [module for module in self.backbone.modules() if "norm" in type(module).__name__.lower()]
+        norms = {id(parameter) for module in layers for parameter in module.parameters(recurse=False)}
         for name, parameter in self.named_parameters():
             within = name.startswith("backbone.")
-            chosen = within and (trained == "full" or (trained == "norms" and parameter.ndim == 1))
+            chosen = within and (trained == "full" or (trained == "norms" and id(parameter) in norms))
             parameter.requires_grad = (chosen and id(parameter) not in text) or (not within and name.startswith(own))
         return [name for name, parameter in self.named_parameters() if parameter.requires_grad]

@@ -83,10 +83,12 @@ class Compare(Stage):
         for index, each in enumerate(self.scores):
             labels = dict(each.labels)
             seed = labels.pop(self.replicate, "-")
-            groups.setdefault(tuple(sorted(labels.items())), {})[seed] = (
-                each.stage.fingerprint,
-                inputs[f"scores[{index}]"],
-            )
+            arm = groups.setdefault(tuple(sorted(labels.items())), {})
+            if seed in arm:
+                raise PresightError(
+                    "scores", f"{labels}, {self.replicate} {seed}, are given twice", "label them apart"
+                )
+            arm[seed] = (each.stage.fingerprint, inputs[f"scores[{index}]"])
         return [Arm.read(dict(labels), seeds) for labels, seeds in groups.items()]
 
     def _meets(self, treatment: Arm, control: Arm) -> bool:

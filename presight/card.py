@@ -21,7 +21,18 @@ from presight.stage import Stage
 
 NAME = "card.json"
 LOG = "log"
-PACKAGES = ("torch", "deepspeed", "datatrove", "transformers", "tokenizers", "numpy", "scipy", "pyarrow", "webdataset", "plotly")
+PACKAGES = (
+    "torch",
+    "deepspeed",
+    "datatrove",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "webdataset",
+    "plotly",
+)
 VOLATILE = ("machine", "started", "finished", "seconds", "attempts", "presight", "packages")
 
 

@@ -41,7 +41,7 @@ class Track:
 
 
 def progress(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
-    """Iterate and report: ``for batch in progress(batches, "training")``."""
+    """The items, each reported when it is done with."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     track = Track(total, description)

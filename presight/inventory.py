@@ -64,7 +64,7 @@ def status(root: Path) -> list[State]:
 
 
 def _changed(card: dict[str, Any]) -> str:
-    """Says when the code of a stage has changed since without its version: the artifact may not be what it makes now."""
+    """Says when the code of a stage has changed since, but not its version: it may not make the artifact now."""
     try:
         cls = stage_class(card["stage"])
     except PresightError:

@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A recipe's plan; ``minutes`` is for this machine's cores, measured on this store's earlier runs where any are."""
+    """A recipe's plan; ``minutes`` is for this machine's cores, by this store's earlier runs where there are any."""
 
     recipe: str
     lines: list[Line]
@@ -154,9 +154,8 @@ def show(found: Plan, as_json: bool) -> None:
     tokens = sum(line.tokens for line in found.lines)
     runs = sum(line.to_run for line in found.lines)
     if runs:
-        print(
-            f"{runs} stages to run, {number(tokens)} tokens, about {found.minutes:.0f} minutes with {found.jobs} workers"
-        )
+        about = f"about {found.minutes:.0f} minutes with {found.jobs} workers"
+        print(f"{runs} stages to run, {number(tokens)} tokens, {about}")
     else:
         print("everything is made")
 

@@ -25,7 +25,7 @@ FINGERPRINT_LENGTH = 24  # hex digits: 96 bits
 
 
 class FrozenMap(Mapping[K, V]):
-    """A mapping that cannot change, so that a stage holding one stays a value. ``FrozenMap[str, float]`` in a field."""
+    """A mapping that cannot change, so that a stage holding one stays a value: ``FrozenMap[str, float]``."""
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
         self._items: dict[K, V] = dict(items or {})

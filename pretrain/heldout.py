@@ -45,7 +45,7 @@ class Heldout:
         return cls(tokens, ratio)
 
     def losses(self, model: Any) -> dict[str, dict[str, float]]:
-        """``{source: {"loss": nats per token, "bits_per_byte": …, "tokens": predicted}}``."""
+        """``{source: {"loss": nats per token, "bits_per_byte": …, "predicted": tokens}}``."""
         import torch
 
         found = {}
@@ -65,7 +65,7 @@ class Heldout:
                 found[source] = {
                     "loss": loss,
                     "bits_per_byte": loss / math.log(2) / self.bytes_per_token[source],
-                    "tokens": count,
+                    "predicted": count,
                 }
         model.train(training)
         return found

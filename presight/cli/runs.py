@@ -39,8 +39,8 @@ def run(
     """
     import json
 
-    from presight import recipe as recipes
     from presight import inventory, registry
+    from presight import recipe as recipes
     from presight.console import clock, say
     from presight.executor import describe, execute
     from presight.live import Live, settling
@@ -56,7 +56,7 @@ def run(
     store, titles = Store(root / "store"), graph.titles()
     made = [artifact for each in graph.instances if (artifact := store.find(each.stage))]
     if stale := inventory.changed(made):
-        say(f"{len(stale)} artifacts of another release were made by code that has changed since: see `presight status`")
+        say(f"{len(stale)} artifacts of another release were made by other code: see `presight status`")
     targets = graph.targets(until)
     registry.register(graph, store, scale, list(set_ or ()))  # before the work: gc keeps it from the first stage on
     with Live(graph, store, until) as live:

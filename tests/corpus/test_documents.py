@@ -49,7 +49,9 @@ def make(out, place, **fields):
 
 def rows(out, source="mine"):
     """The slow twin of round-robin: row i is the i // FILES-th of file i % FILES."""
-    files = [gzip.decompress(path.read_bytes()).decode().split("\n")[:-1] for path in sorted(out.glob(f"{source}/*.gz"))]
+    files = [
+        gzip.decompress(path.read_bytes()).decode().split("\n")[:-1] for path in sorted(out.glob(f"{source}/*.gz"))
+    ]
     assert len(files) == FILES
     count = sum(map(len, files))
     return [json.loads(files[i % FILES][i // FILES]) for i in range(count)]

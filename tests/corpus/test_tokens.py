@@ -79,7 +79,9 @@ def test_more_parts_than_files_and_one(tiny, tmp_path):
         expected = {}
         for part in range(parts):
             expected |= twin(tiny, part, parts, 0.2)
-        shards = [each for splits in found["sources"].values() for split in splits.values() for each in split["shards"]]
+        shards = [
+            each for splits in found["sources"].values() for split in splits.values() for each in split["shards"]
+        ]
         assert {shard["path"] for shard in shards} == set(expected)
         for shard in shards:
             assert (out / shard["path"]).read_bytes() == np.array(expected[shard["path"]][0], "<u2").tobytes()

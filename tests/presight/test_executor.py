@@ -184,14 +184,24 @@ def test_one_process_serves_many_stages(store):
     assert len(set(seen)) == 1
 
 
-def test_a_worker_that_died_between_two_stages_is_replaced(store, tmp_path):
-    late = toys.Fault(how="later", once=str(tmp_path / "mark"))
+def test_a_worker_that_died_between_two_stages_is_replaced(store):
     worker = Worker(store)
-    assert worker.run(Task(late), lambda event: None) is None
+    assert worker.run(Task(toys.Number(value=2)), lambda event: None) is None
+    worker.process.kill()
     worker.process.wait(timeout=10)
     assert worker.run(Task(toys.Number(value=3)), lambda event: None) is None
     worker.stop()
     assert store.find(toys.Number(value=3))
+
+
+def test_an_interrupted_worker_shows_no_traceback(store, capfd):
+    stage = toys.Add(left=toys.Number(), steps=200, pause=0.05)
+    store.perform(stage.left)
+    worker = Worker(store)
+    failure = worker.run(Task(stage), lambda event: worker.process.send_signal(signal.SIGINT))
+    assert "exit code 130" in failure.problem
+    assert "Traceback" not in capfd.readouterr().err
+    assert not store.owner_file(stage.fingerprint).exists()
 
 
 def test_output_of_a_stage_is_in_its_log_and_progress_is_passed_on(store):
@@ -241,7 +251,7 @@ def test_an_interrupt_keeps_the_work_and_says_so(tmp_path, number, code):
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
     assert "presight: interrupted; run again to continue where it stopped" in err

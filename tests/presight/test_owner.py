@@ -13,12 +13,14 @@ from toys import shell
 from presight import owner
 
 HOLD = """
-import os, sys, time
+import os, subprocess, sys, time
 from pathlib import Path
 from presight import owner
 with owner.hold(Path(sys.argv[1]), poll=0.02):
     if "fork" in sys.argv and os.fork() == 0:
         time.sleep(60)
+    if "exec" in sys.argv:
+        subprocess.Popen(["sleep", "60"], close_fds=False)
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -146,9 +148,10 @@ def test_a_killed_owner_is_followed(tmp_path, holder):
         assert owner.read(path)["pid"] == os.getpid()
 
 
-def test_a_survivor_keeps_the_lock_of_its_killed_parent(tmp_path, holder):
+@pytest.mark.parametrize("how", ["fork", "exec"])
+def test_a_survivor_keeps_the_lock_of_its_killed_parent(tmp_path, holder, how):
     path = tmp_path / "x"
-    process = holder(path, "fork")
+    process = holder(path, how)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert owner.alive(path)
@@ -206,6 +209,23 @@ def test_the_heartbeat(tmp_path, monkeypatch):
         while path.stat().st_mtime == 0 and time.monotonic() < end:
             time.sleep(0.01)
         assert path.stat().st_mtime > 0
+
+
+def test_a_file_that_another_took_meanwhile_is_left_to_it(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    write(path)
+    lock = fcntl.flock
+
+    def late(file, how):
+        monkeypatch.setattr(owner.fcntl, "flock", lock)
+        path.unlink()  # the dead owner's file was taken over, its work done, and a third one began
+        write(path, host="third")
+        lock(file, how)
+
+    monkeypatch.setattr(owner, "alive", lambda _: False)
+    monkeypatch.setattr(owner.fcntl, "flock", late)
+    assert owner._take(path) is None
+    assert owner.read(path)["host"] == "third"
 
 
 def test_looking_does_not_take(tmp_path):

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-import toys
 
 from presight import planner, recipe
 from presight.store import Store

@@ -176,7 +176,7 @@ def test_expansion_is_what_substitution_gives(content):
             assert places[parent.fingerprint] < places[each.stage.fingerprint]
 
 
-# --- the same by hand -------------------------------------------------------------------------------------------------
+# --- the same by hand -------------------------------------------------------------------------------------------
 
 RAGGED = """
 recipe: ragged

@@ -76,7 +76,8 @@ def test_a_stage_named_store_stays_out_of_the_store(tmp_path, store):
 
 
 def test_reports_are_copied_to_the_top(tmp_path, store):
-    made = graph(tmp_path, "axes: {a: [1, 2]}\nstages: {report: {stage: toys.Number}, s: {stage: toys.Bag, whole: $a}}")
+    stages = "{report: {stage: toys.Number}, s: {stage: toys.Bag, whole: $a}}"
+    made = graph(tmp_path, f"axes: {{a: [1, 2]}}\nstages: {stages}")
     for each in made.instances:
         artifact = store.perform(each.stage)
         (artifact.path / "report.html").write_text(each.title)

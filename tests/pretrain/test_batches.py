@@ -146,7 +146,9 @@ def test_a_source_without_quota_is_not_read_wrongly(tiny, tmp_path):
     tokens = lock["tokens"] | {"shards": {pool["name"]: pool["shards"] for pool in lock["pools"]}}
     tokens["directory"] = str(tiny.path(tiny.tokens))
     supplies = {pool["name"]: pool["supply"] for pool in lock["pools"]}
-    Mixture(compile_mixture({"math": 1, "code": 0}, supplies, 20 * ITEM, ITEM, seed=0, tokens=tokens)).write(tmp_path / FILE)
+    Mixture(compile_mixture({"math": 1, "code": 0}, supplies, 20 * ITEM, ITEM, seed=0, tokens=tokens)).write(
+        tmp_path / FILE
+    )
     items = Items(tmp_path / FILE)
     batch = items.batch(0, 20)
     assert {items.names[pool] for pool in batch.pools} == {"math"}

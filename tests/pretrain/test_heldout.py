@@ -69,7 +69,7 @@ def test_losses_are_those_of_plain_transformers(heldout, model):
             with torch.no_grad():
                 each.append(model(input_ids=x, labels=x).loss.item())
         assert found["loss"] == pytest.approx(np.mean(each), abs=1e-5)
-        assert found["tokens"] == len(each) * (ITEM - 1)
+        assert found["predicted"] == len(each) * (ITEM - 1)
 
 
 def test_losses_by_hand(heldout, model):
@@ -78,9 +78,7 @@ def test_losses_by_hand(heldout, model):
     row = heldout.tokens["web"][0]
     with torch.no_grad():
         logits = model(input_ids=torch.from_numpy(row[None])).logits[0].double().numpy()
-    by_hand = -np.mean(
-        [logits[i, row[i + 1]] - np.log(np.exp(logits[i]).sum()) for i in range(ITEM - 1)]
-    )
+    by_hand = -np.mean([logits[i, row[i + 1]] - np.log(np.exp(logits[i]).sum()) for i in range(ITEM - 1)])
     one = Heldout({"web": row[None]}, {"web": 2.0})
     found = one.losses(model)["web"]
     assert found["loss"] == pytest.approx(by_hand, abs=1e-5)

@@ -74,7 +74,10 @@ def test_untied_embeddings_count_twice_but_cost_the_same(layers, width, vocabula
 
 
 def state(seed, name="tiny"):
-    return {key: value.numpy().copy() for key, value in initialise(configuration(name, 512, 64, 0), seed).state_dict().items()}
+    return {
+        key: value.numpy().copy()
+        for key, value in initialise(configuration(name, 512, 64, 0), seed).state_dict().items()
+    }
 
 
 def test_one_seed_one_model():

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -6,9 +7,9 @@ from hypothesis import strategies as st
 
 from pretrain.schedule import cosine, milestones
 
-plans = st.tuples(
-    st.integers(1, 400), st.floats(0, 0.99), st.floats(1e-6, 1.0), st.floats(0, 1)
-).map(lambda p: (p[0], round(p[0] * p[1]), p[2], p[3]))
+plans = st.tuples(st.integers(1, 400), st.floats(0, 0.99), st.floats(1e-6, 1.0), st.floats(0, 1)).map(
+    lambda p: (p[0], round(p[0] * p[1]), p[2], p[3])
+)
 
 
 def rates(plan):
@@ -22,7 +23,7 @@ def test_it_rises_in_equal_steps_then_only_falls(plan):
     found = rates(plan)
     assert found[:warmup] == pytest.approx([peak * (i + 1) / warmup for i in range(warmup)])
     assert all(a >= b for a, b in zip(found[warmup:], found[warmup + 1 :], strict=False))
-    assert all(0 < rate or final == 0 for rate in found[:-1])
+    assert all(rate > 0 or final == 0 for rate in found[:-1])
     assert max(found) <= peak * (1 + 1e-12)
     assert all(rate >= final * peak * (1 - 1e-12) for rate in found[warmup:])
 
@@ -49,7 +50,7 @@ def test_milestones(steps, count):
     assert len(found) <= max(count, 1)
     if count > 1:
         assert found[-1] == steps
-        assert all(b <= 2 * a + 1 for a, b in zip(found[1:], found[2:], strict=False))  # log-spaced
+        assert all(b <= 2 * a + 1 for a, b in pairwise(found[1:]))  # log-spaced
 
 
 def test_milestones_of_round_numbers():

@@ -232,7 +232,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tiny, lm, tmp_path):
     assert not (rolling / "step-00000009" / "COMPLETE").exists()
     for path in (rolling / "step-00000009").rglob("*"):
         path.write_bytes(b"half")
-    with (out / "metrics.jsonl").open("a") as metrics:  # what a kill may leave: steps after the checkpoint, half a line
+    with (out / "metrics.jsonl").open(
+        "a"
+    ) as metrics:  # what a kill may leave: steps after the checkpoint, half a line
         metrics.write(json.dumps({"step": 7, "loss": 0.0}) + "\n" + '{"step": 8, "lo')
     with (out / "heldout.jsonl").open("a") as measured:
         measured.write(json.dumps({"step": 8, "source": "web"}) + "\n")

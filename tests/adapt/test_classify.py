@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+from toy_experiment import payload, varied
+
+from adapt import Classify, Invented, Search, examples, fitting
+from adapt.fitting import Fit
+from presight.errors import EXIT_DIVERGED, PresightError
+from pretrain import Init
+
+
+@pytest.fixture(scope="module")
+def world(tiny):
+    data = Invented(modality="image", train=64, validation=40, test=60, noise=0.5)
+    model = Init(tokenizer=tiny.tokenizer, model="tiny", context=64)
+    for stage in (data, model):
+        tiny.store.perform(stage)
+    return tiny.store, model, data
+
+
+@pytest.fixture(scope="module")
+def classify(world):
+    _, model, data = world
+    return Classify(model=model, data=data, learning_rate=1e-2, epochs=2)
+
+
+def run(world, stage, out):
+    store, model, data = world
+    out.mkdir()
+    stage.run(out, {"model": store.path(model), "data": store.path(data)})
+    return out
+
+
+def table(folder):
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(folder / "items.parquet").to_pydict()
+
+
+def test_a_record_for_every_item(world, classify, tmp_path):
+    store, _, data = world
+    out = run(world, classify, tmp_path / "a")
+    rows, record = table(out), json.loads((out / "scores.json").read_text())
+    test = examples.read(store.path(data), "test")
+    assert set(rows) == {"item", "cluster", "label", "prediction", "correct", "confidence"}
+    assert rows["item"] == list(test.items)
+    assert rows["cluster"] == list(test.clusters)
+    assert rows["label"] == test.labels.tolist()
+    assert rows["correct"] == [a == b for a, b in zip(rows["label"], rows["prediction"], strict=True)]
+    assert all(0 <= each <= 1 for each in rows["confidence"])
+    assert all(c > 0.25 for c, right in zip(rows["confidence"], rows["correct"], strict=True) if right)
+    assert record["accuracy"] == np.mean(rows["correct"])
+    assert record["items"] == 60 == json.loads((out / "counts.json").read_text())["items"]
+    assert record["chance"] == np.bincount(test.labels).max() / 60
+    assert (record["learning_rate"], record["edge"], record["trained"]) == (1e-2, False, "norms")
+    assert len(record["losses"]) == 2
+    assert 0 <= record["validation"] <= 1
+
+
+def test_bytes_are_the_same_on_repeat(world, classify, tmp_path):
+    first = payload(run(world, classify, tmp_path / "a"))
+    assert payload(run(world, classify, tmp_path / "b")) == first
+    assert payload(run(world, varied(classify, seed=1), tmp_path / "c"))["scores.json"] != first["scores.json"]
+
+
+def test_what_is_trained_is_counted(world, classify, tmp_path):
+    counted = {}
+    for trained in ("head", "input", "norms", "full"):
+        out = run(world, varied(classify, trained=trained, epochs=1, items=8), tmp_path / trained)
+        counted[trained] = json.loads((out / "scores.json").read_text())["parameters_trained"]
+    width, classes, patch, norms, block = 64, 4, 16, 5 * 64, 2 * (4 * 64**2 + 3 * 64 * 176)
+    assert counted["head"] == classes * (width + 1)
+    assert counted["input"] == counted["head"] + width * (patch + 1) + 2 * width
+    assert counted["norms"] == counted["input"] + norms
+    assert counted["full"] == counted["norms"] + block
+
+
+def search(world, monkeypatch, tmp_path, outcomes):
+    """Run a search whose fits end as told: ``{rate: validation, or None where it diverges}``."""
+    _, model, data = world
+    asked = []
+
+    def told(model, task, trained, rate, epochs, seed, what):
+        asked.append(rate)
+        if outcomes[rate] is None:
+            raise PresightError("learning_rate", "diverged", "", EXIT_DIVERGED)
+        return Fit([], [1.0], outcomes[rate])
+
+    monkeypatch.setattr(fitting, "fit", told)
+    stage = Search(model=model, data=data, learning_rates=tuple(outcomes), items=8)
+    found = json.loads((run(world, stage, tmp_path / "search") / "rate.json").read_text())
+    assert asked == sorted(outcomes)
+    assert [point["learning_rate"] for point in found["curve"]] == sorted(outcomes)
+    return found["learning_rate"], found["edge"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "rate", "edge"),
+    [
+        ({1e-3: 0.5, 3e-3: 0.7, 1e-2: 0.6}, 3e-3, False),
+        ({1e-2: 0.6, 1e-3: 0.5, 3e-3: 0.7}, 3e-3, False),
+        ({1e-3: 0.7, 3e-3: 0.7, 1e-2: 0.7}, 1e-3, True),
+        ({1e-3: 0.5, 3e-3: 0.7, 1e-2: 0.7, 3e-2: 0.1}, 3e-3, False),
+        ({1e-3: 0.5, 3e-3: 0.6, 1e-2: 0.7}, 1e-2, True),
+        ({1e-3: 0.1, 3e-3: 0.2, 1e-2: None}, 3e-3, False),
+        ({1e-3: 0.5}, 1e-3, False),
+    ],
+)
+def test_the_best_on_validation_is_chosen(world, monkeypatch, tmp_path, outcomes, rate, edge):
+    assert search(world, monkeypatch, tmp_path, outcomes) == (rate, edge)
+
+
+def test_other_faults_of_a_fit_are_not_hidden(world, monkeypatch, tmp_path):
+    monkeypatch.setattr(fitting, "fit", lambda *given: (_ for _ in ()).throw(PresightError("x", "is wrong")))
+    _, model, data = world
+    with pytest.raises(PresightError, match="x: is wrong"):
+        run(world, Search(model=model, data=data, items=8), tmp_path / "a")
+
+
+def test_search_never_reads_the_test_split(world, monkeypatch, tmp_path):
+    _, model, data = world
+    read, asked = examples.read, []
+    monkeypatch.setattr(
+        examples, "read", lambda folder, split, *rest: asked.append(split) or read(folder, split, *rest)
+    )
+    stage = Search(model=model, data=data, learning_rates=(1e-2, 1e-3), items=32, epochs=1)
+    first = payload(run(world, stage, tmp_path / "a"))
+    assert sorted(asked) == ["train", "validation"]
+    assert payload(run(world, stage, tmp_path / "b")) == first
+    again = Search(model=model, data=data, learning_rates=(1e-3, 1e-2), items=32, epochs=1)
+    assert payload(run(world, again, tmp_path / "c")) == first
+
+
+def test_classify_takes_the_rate_that_was_found(world, classify, tmp_path):
+    store, model, data = world
+    stage = varied(classify, learning_rate=Search(model=model, data=data), epochs=1)
+    (tmp_path / "rate").mkdir()
+    (tmp_path / "rate" / "rate.json").write_text('{"learning_rate": 0.002, "edge": true, "curve": []}')
+    (tmp_path / "a").mkdir()
+    places = {field: store.path(parent) for field, parent in stage.inputs().items()}
+    stage.run(tmp_path / "a", places | {"learning_rate": tmp_path / "rate"})
+    record = json.loads((tmp_path / "a" / "scores.json").read_text())
+    assert (record["learning_rate"], record["edge"]) == (2e-3, True)
+
+
+def test_a_checkpoint_is_needed_where_one_is_asked_for(world):
+    _, model, data = world
+    with pytest.raises(ValueError, match="checkpoint"):
+        Classify(model=data, data=data, learning_rate=0.1)
+    with pytest.raises(ValueError, match="rate"):
+        Classify(model=model, data=data, learning_rate=data)
