@@ -25,9 +25,9 @@ class Search(Stage):
 
     model: Annotated[Stage, Needs("checkpoint")]
     data: Annotated[Stage, Needs("examples")]
-    learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2), min_length=1)
-    trained: Trained = "norms"
-    epochs: int = Field(3, ge=1)
+    learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2), min_length=1, description="to choose from")
+    trained: Trained = Field("norms", description="head; input: + projection; norms: + the LM's norms; full")
+    epochs: int = Field(3, ge=1, description="passes over the training examples")
     items: int = Field(400, ge=1, description="training examples used")
     seed: int = Field(0, ge=0, description="of projection, head and order")
     patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")
@@ -66,9 +66,9 @@ class Classify(Stage):
 
     model: Annotated[Stage, Needs("checkpoint")]
     data: Annotated[Stage, Needs("examples")]
-    learning_rate: float | Annotated[Stage, Needs("rate")]
-    trained: Trained = "norms"
-    epochs: int = Field(4, ge=1)
+    learning_rate: float | Annotated[Stage, Needs("rate")] = Field(description="a number, or a search's choice")
+    trained: Trained = Field("norms", description="head; input: + projection; norms: + the LM's norms; full")
+    epochs: int = Field(4, ge=1, description="passes over the training examples")
     items: int | None = Field(None, ge=1, description="training examples used; default all")
     seed: int = Field(0, ge=0, description="of projection, head and order")
     patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")

@@ -22,11 +22,11 @@ class Images(Stage):
     kind = "examples"
     version = "1"
 
-    sample: Literal["fashion-mnist"] = "fashion-mnist"
-    train: int = Field(1500, ge=10)
-    validation: int = Field(500, ge=10)
-    test: int = Field(2000, ge=10)
-    seed: int = Field(0, ge=0)
+    sample: Literal["fashion-mnist"] = Field("fashion-mnist", description="which images")
+    train: int = Field(1500, ge=10, description="examples of this split")
+    validation: int = Field(500, ge=10, description="examples of this split")
+    test: int = Field(2000, ge=10, description="examples of this split")
+    seed: int = Field(0, ge=0, description="of the draw")
     content: str = Field("", description="digest of the package's members; filled in")
 
     @property
@@ -69,10 +69,10 @@ class Sounds(Stage):
     kind = "examples"
     version = "1"
 
-    sample: Literal["instruments"] = "instruments"
-    split_by: Literal["series"] = "series"
-    seconds: float = Field(1.0, gt=0)
-    seed: int = Field(0, ge=0)
+    sample: Literal["instruments"] = Field("instruments", description="which sounds")
+    split_by: Literal["series"] = Field("series", description="what stays on one side of a split")
+    seconds: float = Field(1.0, gt=0, description="length of a clip")
+    seed: int = Field(0, ge=0, description="of the draw")
     content: str = Field("", description="digest of the package's members; filled in")
 
     @property

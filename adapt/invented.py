@@ -25,12 +25,12 @@ class Invented(Stage):
     kind = "examples"
     version = "1"
 
-    modality: Literal["image", "sound"]
-    train: int = Field(128, ge=8)
-    validation: int = Field(64, ge=8)
-    test: int = Field(128, ge=8)
-    noise: float = Field(1.0, ge=0)
-    seed: int = Field(0, ge=0)
+    modality: Literal["image", "sound"] = Field(description="gratings or tones")
+    train: int = Field(128, ge=8, description="examples of this split")
+    validation: int = Field(64, ge=8, description="examples of this split")
+    test: int = Field(128, ge=8, description="examples of this split")
+    noise: float = Field(1.0, ge=0, description="its deviation; the signal's amplitude is 1")
+    seed: int = Field(0, ge=0, description="of phases and noise")
 
     @property
     def sizes(self) -> FrozenMap[str, int]:

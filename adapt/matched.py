@@ -23,7 +23,7 @@ class StatsMatched(Stage):
     version = "1"
 
     model: Annotated[Stage, Needs("checkpoint")]
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the noise")
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Draw and save; tied tensors stay tied."""

@@ -29,8 +29,8 @@ class Sample(Stage):
     kind = "documents"
     version = "1"
 
-    tier: Literal["small"] = "small"
-    sources: tuple[str, ...] = ()
+    tier: Literal["small"] = Field("small", description="how much there is to choose from")
+    sources: tuple[str, ...] = Field((), description="some of the tier's sources; default all")
     megabytes: float = Field(4.0, gt=0, description="text of each source, at most")
     content: FrozenMap[str, str] = Field(FrozenMap(), description="digest of each source's package members; filled in")
 
@@ -89,7 +89,7 @@ class Documents(Stage):
 
     paths: FrozenMap[str, str] = Field(exclude=True, description="source: file or folder")
     declared: FrozenMap[str, str] = Field(FrozenMap(), description="source: name@version, taken at your word")
-    text_key: str = "text"
+    text_key: str = Field("text", description="the key of a record's text")
     content: FrozenMap[str, str] = Field(FrozenMap(), description="digest of each source; filled in")
 
     formats: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")

@@ -12,9 +12,22 @@ from pydantic import Field
 from corpus.documents import write_index, write_source
 from presight.stage import Cost, Stage
 
-THINGS = "boat lamp river garden bridge horse window market stone candle tower basket".split()
-LOOKS = "red small bright round wooden old narrow pale striped heavy".split()
-PLACES = "beside under behind near above across".split()
+THINGS = [
+    "boat",
+    "lamp",
+    "river",
+    "garden",
+    "bridge",
+    "horse",
+    "window",
+    "market",
+    "stone",
+    "candle",
+    "tower",
+    "basket",
+]
+LOOKS = ["red", "small", "bright", "round", "wooden", "old", "narrow", "pale", "striped", "heavy"]
+PLACES = ["beside", "under", "behind", "near", "above", "across"]
 
 
 class Invented(Stage):
@@ -27,7 +40,7 @@ class Invented(Stage):
     version = "1"
 
     documents: int = Field(300, ge=10, description="of each source")
-    seed: int = 0
+    seed: int = Field(0, description="of the sentences")
 
     def estimate(self) -> Cost:
         """Bytes written, about."""

@@ -26,7 +26,7 @@ class Mix(Stage):
     item: int = Field(256, ge=8, description="tokens of an item: what one row of a batch holds")
     seed: int = Field(0, ge=0, description="of the draws; the same in all mixtures that are compared")
     max_epochs: float = Field(4.0, gt=0, description="passes over a source allowed at most")
-    missing: Literal["error", "renormalise"] = "error"
+    missing: Literal["error", "renormalise"] = Field("error", description="what to do about a source without tokens")
 
     def estimate(self) -> Cost:
         """Tokens of the mixture."""

@@ -25,11 +25,11 @@ class Compare(Stage):
     kind = "deltas"
     version = "1"
 
-    scores: tuple[Annotated[Labelled, Needs("scores")], ...]
+    scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(description="$scores[*]")
     treatment: str = Field(description="a label of the axis `along`")
     along: str = Field("weights", description="the axis that is compared")
     replicate: str = Field("init", description="the axis of seeds: the unit of replication")
-    level: float = Field(0.95, gt=0.5, lt=1)
+    level: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
 
     def design(self) -> str | None:
         """The smallest effect this comparison could detect, and the variances it assumes."""

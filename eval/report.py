@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import Field
+
 from eval.evidence import Evidence, Family, Lock, Model
 from eval.lineage import lineage
 from presight.errors import PresightError
@@ -19,10 +21,10 @@ class Report(Stage):
     kind = "report"
     version = "1"
 
-    deltas: tuple[Annotated[Stage, Needs("deltas")], ...]
-    models: tuple[Annotated[Labelled, Needs("checkpoint")], ...]
-    mixtures: tuple[Annotated[Labelled, Needs("mixture")], ...] = ()
-    title: str = "Presight report"
+    deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field(description="comparisons to show")
+    models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field(description="$lm[*]: their curves")
+    mixtures: tuple[Annotated[Labelled, Needs("mixture")], ...] = Field((), description="$mix[*]: their shares")
+    title: str = Field("Presight report", description="of the page")
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``report.html``; the same inputs give the same bytes.

@@ -25,7 +25,8 @@ class PresightError(Exception):
 
     def __init__(self, field: str, problem: str, mend: str = "", code: int = EXIT_USER) -> None:
         self.field, self.problem, self.mend, self.code = field, problem, mend, code
-        super().__init__(f"{field}: {problem}" + (f"; {mend}" if mend else "") + ".")
+        sentence = f"{field}: {problem}" + (f"; {mend}" if mend else "")
+        super().__init__(sentence if sentence.endswith("?") else f"{sentence}.")
 
 
 class Unavailable(PresightError):

@@ -15,7 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from presight.stage import ShardedStage, Stage, dump, topological
+from presight.assembly import dump, topological
+from presight.stage import ShardedStage, Stage
 from presight.store import Store
 from presight.worker import log_file
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from presight import card as cards
 from presight import owner, registry
+from presight.assembly import stage_class
 from presight.console import clock, say, size, table
 from presight.errors import PresightError
-from presight.stage import stage_class
 from presight.store import OWNERS, WORK, Artifact, Store
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from presight import console
 from presight.executor import Display, Failure, Task, needed
-from presight.recipe import Graph
+from presight.expansion import Graph
 from presight.stage import ShardedStage
 from presight.store import Store
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from presight.console import number
 from presight.executor import needed
-from presight.recipe import Graph, Instance
+from presight.expansion import Graph, Instance
 from presight.stage import Cost, Stage
 from presight.store import Store
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from presight import owner
-from presight.recipe import Graph
+from presight.expansion import Graph
 from presight.store import Store
 
 RECIPES = ".recipes"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from presight.stage import Stage, stage_class, stage_names
+from presight.assembly import stage_class, stage_names
+from presight.stage import Stage
 
 PACKAGES = ("corpus", "pretrain", "adapt", "eval")
 REFERENCE = {"type": "string", "pattern": r"^\$", "description": "$name, $name[axis=label] or $name[*]"}

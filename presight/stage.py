@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
-from presight.errors import PresightError, nearest
-
-K = TypeVar("K")
-V = TypeVar("V")
+from presight.frozen import FrozenMap as FrozenMap
 
 FINGERPRINT_LENGTH = 24  # hex digits: 96 bits
-
-
-class FrozenMap(Mapping[K, V]):
-    """A mapping that cannot change, so that a stage holding one stays a value: ``FrozenMap[str, float]``."""
-
-    def __init__(self, items: Mapping[K, V] | None = None) -> None:
-        self._items: dict[K, V] = dict(items or {})
-
-    def __getitem__(self, key: K) -> V:
-        return self._items[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._items.items()))
-
-    def __repr__(self) -> str:
-        return f"FrozenMap({self._items!r})"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        key, value = getattr(source, "__args__", (str, Any))
-        return core_schema.chain_schema(
-            [
-                core_schema.no_info_plain_validator_function(lambda v: dict(v) if isinstance(v, Mapping) else v),
-                core_schema.dict_schema(handler(key), handler(value)),
-                core_schema.no_info_plain_validator_function(cls),
-            ],
-            serialization=core_schema.plain_serializer_function_ser_schema(dict),
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Callable[[Any], Any]) -> Any:
-        return {"type": "object"}
 
 
 class Resources(BaseModel, frozen=True, extra="forbid"):
@@ -234,124 +191,6 @@ def encode(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"a stage cannot hold a {type(value).__name__}: it must stay a value")
-
-
-def dump(root: Stage) -> dict[str, Any]:
-    """A stage and all it stands on, as one JSON document: each stage once, references by fingerprint."""
-    stages: dict[str, Any] = {}
-
-    def visit(stage: Stage) -> None:
-        if stage.fingerprint in stages:
-            return
-        for parent in stage.inputs().values():
-            visit(parent)
-        fields = {
-            name: encode(getattr(stage, name))
-            for name, info in type(stage).model_fields.items()
-            if not stage._at_default(name, info)
-        }
-        stages[stage.fingerprint] = {"stage": stage.tag(), "version": stage.version, "fields": fields}
-
-    visit(root)
-    return {"root": root.fingerprint, "stages": stages}
-
-
-def load(document: Mapping[str, Any]) -> Stage:
-    """The stage that ``dump`` wrote.
-
-    Raises:
-        PresightError: a stage of another version, or one whose fingerprint this code does not reproduce.
-    """
-    built: dict[str, Stage] = {}
-
-    def decode(value: Any) -> Any:
-        if isinstance(value, dict) and "$artifact" in value:
-            stage = built[value["$artifact"]]
-            return Labelled(labels=FrozenMap(value["$labels"]), stage=stage) if "$labels" in value else stage
-        if isinstance(value, dict):
-            return {key: decode(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return tuple(decode(item) for item in value)
-        return value
-
-    for fingerprint, entry in document["stages"].items():
-        cls = stage_class(entry["stage"])
-        stage = build(cls, {name: decode(value) for name, value in entry["fields"].items()}, where=entry["stage"])
-        if stage.fingerprint != fingerprint:
-            raise PresightError(
-                entry["stage"],
-                f"written as {fingerprint} (version {entry['version']}) but reads as {stage.fingerprint} "
-                f"(version {stage.version})",
-                "the code has changed since: plan the recipe again",
-            )
-        built[fingerprint] = stage
-    return built[document["root"]]
-
-
-def stage_class(tag: str) -> type[Stage]:
-    """The class that a tag names: ``corpus.Mix``, or ``mylab.Filter`` of any importable package.
-
-    Raises:
-        PresightError: no such package or stage, with the nearest known name.
-    """
-    package, _, name = tag.rpartition(".")
-    try:
-        module = importlib.import_module(package)
-    except (ImportError, TypeError, ValueError) as error:
-        raise PresightError("stage", f"{tag!r} is in no importable package ({error})", "write package.Name") from error
-    cls = getattr(module, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Stage) and cls.kind):
-        raise PresightError("stage", f"{package} has no stage {name!r}", nearest(name, stage_names(package)))
-    return cls
-
-
-def stage_names(package: str) -> list[str]:
-    """Names of the stages that a package exports."""
-    module = importlib.import_module(package)
-    exported = {name: getattr(module, name) for name in getattr(module, "__all__", dir(module))}
-    return [name for name, cls in exported.items() if isinstance(cls, type) and issubclass(cls, Stage) and cls.kind]
-
-
-def build(cls: type[Stage], fields: Mapping[str, Any], where: str) -> Stage:
-    """Make a stage, turning a validation fault into one sentence that names field, value and mend."""
-    try:
-        return cls(**fields)
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        ranks = ("extra_forbidden", "value_error")  # of a union's branches, the one that says why
-        first = min(faults, key=lambda fault: (*ranks, fault["type"]).index(fault["type"]))
-        branch = re.compile(r"float|int|str|.*\[.*")
-        location = [str(part) for part in first["loc"] if not branch.fullmatch(str(part))]
-        field = ".".join([where, *location])
-        if first["type"] == "extra_forbidden":
-            known = Resources.model_fields if location[0] == "resources" else set(cls.model_fields) - {"resources"}
-            raise PresightError(field, f"{cls.tag()} has no such field", nearest(location[-1], known)) from error
-        if first["type"] == "missing":
-            raise PresightError(field, f"{cls.tag()} needs it and it is not given", "add it") from error
-        value = first["input"]
-        shown = value.tag() if isinstance(value, Stage) else repr(value)
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        mend = f"see `presight schema {cls.tag()}`"
-        raise PresightError(field, f"{shown[:80]} {_verdict(message)}", mend) from error
-
-
-def _verdict(message: str) -> str:
-    return message if message.startswith(("should", "must", "is ")) else f"is refused: {message}"
-
-
-def topological(roots: list[Stage]) -> list[Stage]:
-    """All stages that the roots stand on, inputs first, each fingerprint once."""
-    order: dict[str, Stage] = {}
-
-    def visit(stage: Stage) -> None:
-        if stage.fingerprint not in order:
-            for parent in stage.inputs().values():
-                visit(parent)
-            order.setdefault(stage.fingerprint, stage)
-
-    for root in roots:
-        visit(root)
-    return list(order.values())
 
 
 def scratch(out: Path) -> Path:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from presight import console, stage
+from presight import assembly, console, stage
 from presight.card import LOG
 from presight.errors import PresightError
 from presight.store import Store
@@ -50,7 +50,7 @@ def main() -> None:
 
 def work(request: dict[str, Any], waiting: Any) -> None:
     """Do one request: a stage, or one shard of it."""
-    store, todo = Store(Path(request["store"])), stage.load(request["stage"])
+    store, todo = Store(Path(request["store"])), assembly.load(request["stage"])
     shard = request["shard"]
     if store.find(todo):  # another process made it meanwhile: begin no work folder
         return

@@ -20,9 +20,9 @@ class Init(Stage):
     version = "1"
 
     tokenizer: Annotated[Stage, Needs("tokenizer")]
-    model: str = "1m"
-    context: int = Field(256, ge=8)
-    seed: int = Field(0, ge=0)
+    model: str = Field("1m", description="a size of the table in pretrain/model.py")
+    context: int = Field(256, ge=8, description="tokens the model is made for")
+    seed: int = Field(0, ge=0, description="of the weights")
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Initialise and save."""

@@ -30,19 +30,19 @@ class Train(Stage):
 
     mixture: Annotated[Stage, Needs("mixture")]
     model: str = Field("1m", description="a size of the table in pretrain/model.py")
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0, description="at its peak")
     seed: int = Field(0, ge=0, description="of the initial weights: the unit of replication")
     batch: int = Field(16, ge=1, description="items a step, over all ranks")
-    schedule: Literal["cosine"] = "cosine"
+    schedule: Literal["cosine"] = Field("cosine", description="of the learning rate, after the warm-up")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
     final: float = Field(0.1, ge=0, le=1, description="last learning rate, as a share of the peak")
-    decay: float = Field(0.1, ge=0)
+    decay: float = Field(0.1, ge=0, description="AdamW weight decay of matrices")
     clip: float = Field(1.0, ge=0, description="gradient norm; 0 is none")
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["fp32", "bf16"] = Field("fp32", description="of weights and arithmetic")
     heldout_items: int = Field(12, ge=1, description="items of each source that the held-out loss is taken on")
     milestones: int = Field(7, ge=2, description="log-spaced times at which it is taken")
     micro_batch: int | None = Field(None, exclude=True, description="items at once; the batch must be a multiple")
-    zero: Literal[0, 1, 2, 3] = Field(1, exclude=True)
+    zero: Literal[0, 1, 2, 3] = Field(1, exclude=True, description="DeepSpeed's ZeRO stage")
 
     def estimate(self) -> Cost:
         """Tokens of the mixture and the arithmetic they take."""

@@ -8,6 +8,7 @@ import sys
 import pytest
 from toy_experiment import ENVIRONMENT
 
+from presight.expansion import expand
 from presight import recipe
 from presight.executor import needed
 from presight.store import Store
@@ -70,7 +71,7 @@ def test_again_nothing_is_made(made):
 
 def test_another_seed_makes_only_what_depends_on_it(made):
     root, _ = made
-    graph = recipe.read("smoke", None, ["init=[0,2]"]).expand()
+    graph = expand(recipe.read("smoke", None, ["init=[0,2]"]))
     todo, _ = needed(graph.targets(None), Store(root / "store"))
     titles = graph.titles()
     asked = sorted(titles[stage.fingerprint] for stage in todo)

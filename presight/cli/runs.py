@@ -43,6 +43,7 @@ def run(
     from presight import recipe as recipes
     from presight.console import clock, say
     from presight.executor import describe, execute
+    from presight.expansion import expand
     from presight.live import Live, settling
     from presight.store import Store
 
@@ -50,7 +51,7 @@ def run(
         signal.signal(each, _stop)
     read = recipes.read(recipe, scale, set_ or ())
     with settling():
-        graph = read.expand(fetch=True)
+        graph = expand(read, fetch=True)
     for reason in graph.left_out:
         say(f"left out: {reason}")
     store, titles = Store(root / "store"), graph.titles()
@@ -93,9 +94,10 @@ def plan(recipe: Recipe, scale: Scale = None, set_: Set = None, root: Root = HER
     """Show the tree of a recipe: what is done, what is to run, its tokens, minutes and smallest detectable effect."""
     from presight import planner
     from presight import recipe as recipes
+    from presight.expansion import expand
     from presight.store import Store
 
-    graph = recipes.read(recipe, scale, set_ or ()).expand()
+    graph = expand(recipes.read(recipe, scale, set_ or ()))
     planner.show(planner.plan(graph, Store(root / "store")), json_output)
 
 
@@ -119,21 +121,22 @@ def stage(
     """Run one stage: what every executor calls."""
     import json
 
-    from presight import stage as stages
+    from presight import assembly
     from presight.console import foreground
     from presight.errors import PresightError
+    from presight.stage import ShardedStage
     from presight.store import Store
 
     try:
         document: Any = json.loads(file.read_text())
-        made = stages.load(document)
+        made = assembly.load(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PresightError(str(file), f"is no stage ({error})", "write one with presight show --stage") from error
     store = Store(root / "store")
     with foreground(made.tag()):
         if shard is None:
             print(store.perform(made).path)
-        elif isinstance(made, stages.ShardedStage) and 0 <= shard < made.shards():
+        elif isinstance(made, ShardedStage) and 0 <= shard < made.shards():
             store.perform_shard(made, shard)
         else:
             raise PresightError(

@@ -11,7 +11,7 @@ import toys
 from toys import shell as processes
 
 from presight import card
-from presight.stage import dump
+from presight.assembly import dump
 from presight.store import Store
 
 TOY = """
@@ -179,7 +179,7 @@ def test_true_processes_show_no_traceback_unless_asked(tmp_path):
     (tmp_path / "toy.yaml").write_text(N.replace("value", "valeu"))
     code, _, err = processes.presight_process("run", "toy.yaml", cwd=tmp_path)
     assert code == 2
-    assert err == "presight: stages.n.valeu: toys.Number has no such field; did you mean value?.\n"
+    assert err == "presight: stages.n.valeu: toys.Number has no such field; did you mean value?\n"
     code, _, err = processes.presight_process("run", "toy.yaml", "--debug", cwd=tmp_path)
     assert code != 0
     assert "Traceback" in err

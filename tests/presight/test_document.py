@@ -77,7 +77,10 @@ def test_numbers_keep_their_value_and_type(value):
 
 @given(st.text("0123456789_+-.eExX ", max_size=8))
 def test_what_reads_as_a_number_is_one(text):
-    found = document.parse(f"[{text}]")  # never a Python fault
+    try:
+        found = document.parse(f"[{text}]")
+    except PresightError:  # a block's dash within a list, say; never a Python fault
+        return
     if isinstance(found[0] if found else None, (int, float)):
         assert float(text.strip().replace("_", "")) == found[0]
 

@@ -4,8 +4,9 @@ import pytest
 import toys
 
 from presight import card, inventory, owner, recipe, registry
+from presight.assembly import load
 from presight.errors import PresightError
-from presight.stage import load
+from presight.expansion import expand
 from presight.store import Store
 
 TEXT = """
@@ -30,7 +31,7 @@ def made(tmp_path, store):
     def made(name="toy", values="[1, 2]"):
         path = tmp_path / f"{name}.yaml"
         path.write_text(TEXT.format(name=name, values=values))
-        graph = recipe.read(str(path)).expand()
+        graph = expand(recipe.read(str(path)))
         for each in graph.instances:
             store.perform(each.stage)
         registry.register(graph, store, None, [])

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from presight import planner, recipe
+from presight.expansion import expand
 from presight.store import Store
 
 TEXT = """
@@ -19,7 +20,7 @@ stages:
 @pytest.fixture
 def made(tmp_path):
     (tmp_path / "toy.yaml").write_text(TEXT)
-    return recipe.read(str(tmp_path / "toy.yaml")).expand(), Store(tmp_path / "store")
+    return expand(recipe.read(str(tmp_path / "toy.yaml"))), Store(tmp_path / "store")
 
 
 def lines(plan):
@@ -111,7 +112,7 @@ def test_what_is_left_out_is_said_and_not_called_done(tmp_path, capsys):
     (tmp_path / "toy.yaml").write_text(
         f"stages: {{n: {{stage: toys.Number}}, f: {{stage: toys.File, path: {tmp_path}/x}}}}"
     )
-    graph = recipe.read(str(tmp_path / "toy.yaml")).expand()
+    graph = expand(recipe.read(str(tmp_path / "toy.yaml")))
     plan = planner.plan(graph, Store(tmp_path / "store"))
     assert lines(plan)["f"].stage == "toys.File"
     planner.show(plan, as_json=False)
@@ -122,7 +123,7 @@ def test_what_is_left_out_is_said_and_not_called_done(tmp_path, capsys):
 
 
 def test_the_shipped_smoke_recipe_plans(tmp_path):
-    plan = planner.plan(recipe.read("smoke").expand(), Store(tmp_path / "store"))
+    plan = planner.plan(expand(recipe.read("smoke")), Store(tmp_path / "store"))
     found = lines(plan)
     assert found["lm"].to_run == 4
     assert found["random"].to_run == 2

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presight import recipe
+from presight import expansion, recipe
+from presight.assembly import stage_class
 from presight.errors import PresightError, Unavailable
 from presight.stage import FrozenMap, Labelled, Stage
 
@@ -19,7 +20,7 @@ def expand(tmp_path):
     def expand(text, scale=None, overrides=()):
         path = tmp_path / "toy.yaml"
         path.write_text(text)
-        return recipe.read(str(path), scale, overrides).expand()
+        return expansion.expand(recipe.read(str(path), scale, overrides))
 
     return expand
 
@@ -166,7 +167,7 @@ def recipes(draw):
 @settings(max_examples=300, deadline=None)
 def test_expansion_is_what_substitution_gives(content):
     axes, stages = content
-    graph = recipe.Recipe("toy", Path("toy.yaml"), "", axes, stages).expand()
+    graph = expansion.expand(recipe.Recipe("toy", Path("toy.yaml"), "", axes, stages))
     found = [(each.name, frozenset(each.labels.items()), spell(each.stage)) for each in graph.instances]
     assert len(set(found)) == len(found)
     assert set(found) == Twin(axes, stages).all()
@@ -420,4 +421,4 @@ def test_shipped_recipes_name_known_stages_and_fields(name):
     assert read.name == name
     assert yaml.safe_load(read.path.read_text())["recipe"] == name
     for fields in read.stages.values():
-        assert set(fields) - {"stage"} <= set(recipe.stage_class(fields["stage"]).model_fields)
+        assert set(fields) - {"stage"} <= set(stage_class(fields["stage"]).model_fields)

@@ -5,6 +5,7 @@ import pytest
 import toys
 
 from presight import recipe, registry
+from presight.expansion import expand
 from presight.store import Store
 
 TEXT = """
@@ -24,7 +25,7 @@ def store(tmp_path):
 
 def graph(tmp_path, text=TEXT, overrides=()):
     (tmp_path / "toy.yaml").write_text(text)
-    return recipe.read(str(tmp_path / "toy.yaml"), None, overrides).expand()
+    return expand(recipe.read(str(tmp_path / "toy.yaml"), None, overrides))
 
 
 def tree(folder):

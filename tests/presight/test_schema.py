@@ -111,7 +111,6 @@ def test_what_a_stage_may_use_is_described(whole):
     assert all(field["description"] for field in whole["$defs"]["Resources"]["properties"].values())
 
 
-@pytest.mark.xfail(reason="some fields of the packages' stages still lack a description", strict=True)
 def test_every_field_is_described(whole):
     lacking = [
         f"{tag}.{name}"

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
+from presight.assembly import build, dump, load, stage_class, topological
 from presight.errors import PresightError
-from presight.stage import FrozenMap, Labelled, Needs, Stage, build, collect, dump, load, stage_class, topological
+from presight.stage import FrozenMap, Labelled, Needs, Stage, collect
 
 finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: value + 0.0)  # no -0.0: it equals 0.0
 words = st.text(string.printable + "äß→$", max_size=8)

@@ -11,8 +11,8 @@ import toys
 from toys import shell
 
 from presight import card, owner
+from presight.assembly import dump
 from presight.errors import PresightError
-from presight.stage import dump
 from presight.store import Store
 
 

@@ -1,4 +1,5 @@
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import pytest
@@ -25,11 +26,12 @@ def test_bf16_is_asked_for_by_name():
 
 
 def test_norms_do_not_decay(monkeypatch):
+    model = initialise(configuration("tiny", 512, 64, 0), 0)
     taken = {}
     deepspeed = ModuleType("deepspeed")
+    deepspeed.__spec__ = ModuleSpec("deepspeed", None)  # transformers asks whether it is installed
     deepspeed.initialize = lambda **given: (taken.update(given), None)
     monkeypatch.setitem(sys.modules, "deepspeed", deepspeed)
-    model = initialise(configuration("tiny", 512, 64, 0), 0)
     engine.engine(model, {"x": 1}, 0.01, (0.9, 0.95), 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = {

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from corpus import Invented, Mix, Tokenize, Tokenizer
-from presight.stage import dump
+from presight.assembly import dump
 from presight.store import Store
 from pretrain import Train
 
@@ -26,7 +26,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from presight.errors import PresightError
-from presight.stage import load
+from presight.assembly import load
 from presight.store import Store
 jobs = [(Store(Path(root)), load(document)) for root, document in json.load(sys.stdin)]
 {before}
