@@ -36,7 +36,7 @@ class Images(Stage):
 
     def settle(self, fetch: bool) -> Stage:
         """Learn the content of the package."""
-        return self if self.content else self.model_copy(update={"content": package(f"images.{self.sample}", fetch)})
+        return self if self.content else self.changed(content=package(f"images.{self.sample}", fetch))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Draw and write."""
@@ -82,7 +82,7 @@ class Sounds(Stage):
 
     def settle(self, fetch: bool) -> Stage:
         """Learn the content of the package."""
-        return self if self.content else self.model_copy(update={"content": package(f"audio.{self.sample}", fetch)})
+        return self if self.content else self.changed(content=package(f"audio.{self.sample}", fetch))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Cut, split by series, write."""

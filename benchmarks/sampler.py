@@ -52,7 +52,9 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         ready, rate = {"stateless": stateless, "index": index}[sys.argv[1]](int(float(sys.argv[2])))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(f"{sys.argv[1]:>10} {float(sys.argv[2]):>12,.0f} {ready * 1e3:>12.1f} {grown:>10.0f} {rate / 1e6:>12.1f}")
+        print(
+            f"{sys.argv[1]:>10} {float(sys.argv[2]):>12,.0f} {ready * 1e3:>12.1f} {grown:>10.0f} {rate / 1e6:>12.1f}"
+        )
         return
     import subprocess
 

@@ -51,7 +51,7 @@ class Sample(Stage):
         if not digests:
             error = next(iter(missing.values()))
             raise Unavailable(error.field, error.problem, error.mend)
-        return self.model_copy(update={"content": FrozenMap({role[5:]: digests[role] for role in sorted(digests)})})
+        return self.changed(content=FrozenMap({role[5:]: digests[role] for role in sorted(digests)}))
 
     def estimate(self) -> Cost:
         """Bytes of text, at most."""
@@ -108,7 +108,7 @@ class Documents(Stage):
             found[source] = name or index.content(Path(place).expanduser())
         if unknown := set(self.declared) - set(self.paths):
             raise PresightError(f"declared.{min(unknown)}", "has no path", nearest(min(unknown), self.paths))
-        return self.model_copy(update={"content": FrozenMap(found)})
+        return self.changed(content=FrozenMap(found))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Copy the text of every source into the project's format; the user's files are only read."""

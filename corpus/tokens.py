@@ -80,6 +80,7 @@ class Tokenize(ShardedStage):
             batch_size=1000,
             seed=0,
         )
+        step.tokenizer.encode_special_tokens = True  # a document that spells the end-of-text token does not end there
         step.run(chosen(), rank=shard, world_size=self.parts)
         counts["token_bytes"] = step.token_size
         name = f"{split}/{source}/{shard:05d}.ds"

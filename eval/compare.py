@@ -65,9 +65,11 @@ class Compare(Stage):
             for control in arms
             if control.labels.get(self.along, self.treatment) != self.treatment and self._meets(treatment, control)
         ]
-        if deltas:
-            for delta, adjusted in zip(deltas, holm([delta["p"] for delta in deltas]), strict=True):
-                delta["p_holm"] = float(adjusted)
+        if not deltas:
+            mend = f"give scores of another label of {self.along}, or name another axis"
+            raise PresightError("treatment", f"{self.treatment!r} meets no control along {self.along}", mend)
+        for delta, adjusted in zip(deltas, holm([delta["p"] for delta in deltas]), strict=True):
+            delta["p_holm"] = float(adjusted)
         found = {
             "along": self.along,
             "treatment": self.treatment,

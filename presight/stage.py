@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -97,6 +97,10 @@ class Stage(BaseModel):
         With ``fetch`` data may be downloaded; without, what is cached or declared is used.
         """
         return self
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other fields, checked, and with a fingerprint of its own."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **fields})
 
     def estimate(self) -> Cost:
         """Expected cost; zero when it is not worth planning."""

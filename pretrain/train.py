@@ -47,7 +47,9 @@ class Train(Stage):
     def estimate(self) -> Cost:
         """Tokens of the mixture and the arithmetic they take."""
         tokens = self.mixture.estimate().tokens
-        return Cost(tokens=tokens, flops=tokens * shape(self.model).flops(vocabulary(self), 256))
+        return Cost(
+            tokens=tokens, flops=tokens * shape(self.model).flops(vocabulary(self), getattr(self.mixture, "item", 256))
+        )
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Train, or go on from the last complete rolling checkpoint."""
@@ -67,7 +69,9 @@ class Train(Stage):
         engine.begin()
         model = initialise(configuration(self.model, size, items.mixture.item, end), self.seed)
         resolved = engine.configuration(self.batch, micro, self.zero, self.dtype, self.clip)
-        (out / "deepspeed.json").write_text(json.dumps(resolved, indent=1, sort_keys=True))
+        # no payload: how the arithmetic is cut into micro-batches and shards is not what the run is
+        (out / "log").mkdir(exist_ok=True)
+        (out / "log" / "deepspeed.json").write_text(json.dumps(resolved, indent=1, sort_keys=True))
         run = Run(self, out, items, Heldout.read(items.folder, items.mixture.item, self.heldout_items))
         run.engine = engine.engine(model, resolved, self.learning_rate, (0.9, 0.95), self.decay)
         run.train(micro)

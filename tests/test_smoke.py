@@ -8,9 +8,9 @@ import sys
 import pytest
 from toy_experiment import ENVIRONMENT
 
-from presight.expansion import expand
 from presight import recipe
 from presight.executor import needed
+from presight.expansion import expand
 from presight.store import Store
 
 pytestmark = pytest.mark.recipe

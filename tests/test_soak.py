@@ -1,4 +1,4 @@
-"""``make soak``: kill a whole recipe again and again; the payload must be that of an undisturbed run, byte for byte."""
+"""``make soak``: kill a whole recipe again and again; its payload must be an undisturbed run's, byte for byte."""
 
 from __future__ import annotations
 

@@ -181,3 +181,25 @@ def test_a_large_vocabulary_takes_four_bytes(tiny, tmp_path):
 def test_parts_and_shares_enter_the_fingerprint(tiny):
     stages = [varied(tiny.tokens, **fields) for fields in ({}, {"parts": 3}, {"heldout": 0.2})]
     assert len({stage.fingerprint for stage in stages}) == 3
+
+
+def test_a_document_that_spells_the_end_does_not_end_there(tiny, tmp_path):
+    from tokenizers import Tokenizer
+
+    from corpus import Documents
+    from presight.store import Store
+
+    text = f"before {END} after"
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps({"text": f"{text} {number}"}) + "\n" for number in range(40)))
+    documents = Documents(paths={"mine": str(file)}).settle(False)
+    stage = Tokenize(documents=documents, tokenizer=tiny.tokenizer, parts=1)
+    made = Store(tmp_path / "store").perform(documents)
+    out = tmp_path / "out"
+    out.mkdir()
+    stage.run_shard(0, out, {"documents": made.path, "tokenizer": tiny.path(tiny.tokenizer)})
+    tokens = np.fromfile(out / "train/mine/00000.ds", "<u2")
+    ends = np.fromfile(out / "train/mine/00000.ds.index", "<u8")
+    model = Tokenizer.from_file(str(tiny.path(tiny.tokenizer) / "tokenizer.json"))
+    assert (tokens == model.token_to_id(END)).sum() == len(ends)
+    assert model.decode(tokens[: ends[0] - 1].tolist(), skip_special_tokens=False).startswith(text)

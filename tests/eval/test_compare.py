@@ -197,6 +197,14 @@ REFUSED = {
         [labelled(0, weights="texts", init=0), labelled(1, weights="random", init=0)],
         ["'text'", "did you mean texts?"],
     ),
+    "another task": (
+        [labelled(0, weights="text", init=0), labelled(1, weights="random", init=0, task="sound")],
+        ["'text' meets no control along weights", "another label of weights"],
+    ),
+    "a control of an axis that the treatment lacks": (
+        [labelled(0, weights="text", init=0), labelled(1, weights="random", init=0, noise=3)],
+        ["'text' meets no control along weights"],
+    ),
     "twice": (
         [labelled(0, weights="text", init=0), labelled(1, weights="text", init=0)],
         ["given twice", "label them apart"],
@@ -211,16 +219,6 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, case):
         compared(tmp_path, scores)
     assert all(word in str(error.value) for word in words), error.value
     assert "\n" not in str(error.value)
-
-
-def test_tasks_are_not_compared_with_each_other(tmp_path):
-    scores = [labelled(0, weights="text", init=0), labelled(1, weights="random", init=0, task="sound")]
-    assert compared(tmp_path, scores)["deltas"] == []
-
-
-def test_a_control_of_an_axis_the_treatment_lacks_is_not_met(tmp_path):
-    scores = [labelled(0, weights="text", init=0), labelled(1, weights="random", init=0, noise=3)]
-    assert compared(tmp_path, scores)["deltas"] == []
 
 
 def test_the_design_says_what_it_can_resolve():

@@ -104,5 +104,5 @@ def test_ties_and_ends():
 
 
 def test_an_unknown_size_is_one_sentence():
-    with pytest.raises(PresightError, match=r"^model: '124m' is no size; did you mean 125m\?\.$"):
+    with pytest.raises(PresightError, match=r"^model: '124m' is no size; did you mean 125m\?$"):
         shape("124m")

@@ -71,7 +71,7 @@ def tiny(root):
 
 def varied(stage, **fields):
     """The stage with some fields changed."""
-    return type(stage)(**({name: getattr(stage, name) for name in type(stage).model_fields} | fields))
+    return stage.changed(**fields)
 
 
 def spawn(*jobs, before="", **environment):

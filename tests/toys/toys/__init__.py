@@ -130,7 +130,7 @@ class File(Stage):
     def settle(self, fetch: bool) -> Stage:
         if not Path(self.path).exists():
             raise Unavailable(self.path, "is not there", "write it")
-        return self.model_copy(update={"digest": index.content(Path(self.path))})
+        return self.changed(digest=index.content(Path(self.path)))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         (out / "number.json").write_text(Path(self.path).read_text())
