@@ -53,14 +53,30 @@ def progress(items: Iterable[T], description: str, total: float | None = None) -
 def bars() -> Progress:
     """Progress bars with count, rate and time left, on standard error."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """What is done a second, in the work's own unit."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{number(task.speed)}/s" if task.speed else "", style="dim")
 
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("[dim]{task.fields[rate]}"),
+        Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -72,7 +88,7 @@ def bars() -> Progress:
 def foreground(title: str) -> Iterator[None]:
     """Draw this process's own progress for the duration."""
     with bars() as drawn:
-        task = drawn.add_task(title, total=None, rate="")
+        task = drawn.add_task(title, total=None)
         report_to(lambda done, total, what: drawn.update(task, completed=done, total=total, description=what))
         try:
             yield
@@ -105,11 +121,11 @@ def size(count: float) -> str:
 
 
 def number(count: float) -> str:
-    """``400k``, ``1.3M``, ``30B``."""
+    """``400k``, ``1.3M``, ``30B``; below a thousand three digits at most."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= limit:
             return f"{count / limit:.3g}{unit}"
-    return f"{count:.0f}"
+    return f"{count:.3g}"
 
 
 def table(title: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -58,7 +58,7 @@ class Live(Display):
     def __enter__(self) -> Live:
         if self.bars:
             self.bars.start()
-            self.overall = self.bars.add_task("all", total=self.total, rate="")
+            self.overall = self.bars.add_task("all", total=self.total)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class Live(Display):
         if self.bars:
             from rich.markup import escape
 
-            self.drawn[task] = self.bars.add_task(escape(self._title(task)), total=None, rate="")
+            self.drawn[task] = self.bars.add_task(escape(self._title(task)), total=None)
 
     def advance(self, task: Task, event: dict[str, Any]) -> None:
         """Move it."""

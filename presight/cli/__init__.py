@@ -16,7 +16,7 @@ app = typer.Typer(
     Start with: presight run quickstart — then open runs/quickstart/report.html.""",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # drawing boxes around the help takes as long as all the rest
     pretty_exceptions_enable=False,
 )
 runs.register(app)
@@ -33,7 +33,10 @@ def options(
 
 @app.command()
 def doctor(json_output: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Check the installation: packages, torch, DeepSpeed, threads, matmul peak, registry clients, cache."""
+    """Check the installation and this machine.
+
+    Packages, torch, DeepSpeed, threads, matmul peak, registry clients, cache.
+    """
     from presight import doctor
 
     raise typer.Exit(doctor.report(json_output))
@@ -43,7 +46,7 @@ def doctor(json_output: Annotated[bool, typer.Option("--json", help="For machine
 def schema(
     stage: Annotated[str | None, typer.Argument(help="One stage, as package.Name; default: the whole recipe.")] = None,
 ) -> None:
-    """Print the JSON schema of recipes, for editors, or the fields of one stage."""
+    """Print the JSON schema of recipes, or of one stage."""
     import json
 
     from presight import schema

@@ -33,7 +33,7 @@ def run(
     root: Root = HERE,
     json_output: Json = False,
 ) -> None:
-    """Make everything that a recipe describes and that is not made yet.
+    """Make what a recipe describes and is not made yet.
 
     Interrupt it as you like: finished stages are kept, the rest continues where it stopped.
     """
@@ -91,7 +91,11 @@ def _stop(signal_number: int, _: object) -> NoReturn:
 
 
 def plan(recipe: Recipe, scale: Scale = None, set_: Set = None, root: Root = HERE, json_output: Json = False) -> None:
-    """Show the tree of a recipe: what is done, what is to run, its tokens, minutes and smallest detectable effect."""
+    """Show what a recipe would do and could detect.
+
+    The tree of its stages: what is done, what is to run, tokens, minutes, and the smallest detectable effect of each
+    comparison with the variances it assumes.
+    """
     from presight import planner
     from presight import recipe as recipes
     from presight.expansion import expand

@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status(root: Root = HERE, json_output: Json = False) -> None:
-    """Show what is made, what is being made and by whom, and what was made by code that has changed since."""
+    """Show what is made, and what is being made.
+
+    Names the process at work on a stage, what was stopped or is broken, and what was made by code that has changed.
+    """
     from presight import inventory
 
     inventory.show_status(inventory.status(root), json_output)
@@ -41,7 +44,10 @@ def gc(
     forget: Annotated[list[str] | None, typer.Option(help="A recipe whose artifacts may go; repeatable.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Find what no registered recipe needs. A dry run unless told; work in progress is never touched."""
+    """Find what no registered recipe needs.
+
+    A dry run unless told; work in progress is never touched.
+    """
     from presight import inventory
 
     inventory.collect(Path(root), delete, forget or [], json_output)
