@@ -18,7 +18,12 @@ TOKEN_FLOPS = 1.2e7
 
 
 class Search(Stage):
-    """The same learning rates for every arm, on one seed, chosen on the validation split; the curve is kept."""
+    """The same learning rates for every arm, chosen on the validation split; the curve is kept.
+
+    The best rate depends on how long is trained: a search has the budget of the fit it chooses for, by default all
+    examples and as many epochs. Its noise is part of the result: one search shared by several seeds is not in their
+    interval, a search for each seed is.
+    """
 
     kind = "rate"
     version = "1"
@@ -27,14 +32,16 @@ class Search(Stage):
     data: Annotated[Stage, Needs("examples")]
     learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2), min_length=1, description="to choose from")
     trained: Trained = Field("norms", description="head; input: + projection; norms: + the LM's norms; full")
-    epochs: int = Field(3, ge=1, description="passes over the training examples")
-    items: int = Field(400, ge=1, description="training examples used")
+    epochs: int = Field(4, ge=1, description="passes over the training examples")
+    items: int | None = Field(None, ge=1, description="training examples used; default all")
     seed: int = Field(0, ge=0, description="of projection, head and order")
-    patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")
+    patch: int | None = Field(None, ge=1, description="side in pixels or length in samples")
 
     def estimate(self) -> Cost:
         """Arithmetic of all candidates."""
-        return Cost(flops=len(self.learning_rates) * self.epochs * self.items * 50 * TOKEN_FLOPS)
+        sizes: Mapping[str, int] = getattr(self.data, "sizes", {})
+        items = self.items or sizes.get("train", 1000)
+        return Cost(flops=len(self.learning_rates) * self.epochs * items * 50 * TOKEN_FLOPS)
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Fit once per learning rate; one that diverges loses."""
@@ -71,7 +78,7 @@ class Classify(Stage):
     epochs: int = Field(4, ge=1, description="passes over the training examples")
     items: int | None = Field(None, ge=1, description="training examples used; default all")
     seed: int = Field(0, ge=0, description="of projection, head and order")
-    patch: int | None = Field(None, ge=1, description="side in pixels (4) or length in samples (25 ms)")
+    patch: int | None = Field(None, ge=1, description="side in pixels or length in samples")
 
     def estimate(self) -> Cost:
         """Arithmetic of the fit, and the items scored."""

@@ -26,6 +26,7 @@ class Images(Stage):
     train: int = Field(1500, ge=10, description="examples of this split")
     validation: int = Field(500, ge=10, description="examples of this split")
     test: int = Field(2000, ge=10, description="examples of this split")
+    patch: Literal[2, 4, 7, 14] = Field(4, description="side of a token's patch, in pixels")
     seed: int = Field(0, ge=0, description="of the draw")
     content: str = Field("", description="digest of the package's members; filled in")
 
@@ -57,7 +58,7 @@ class Images(Stage):
             "validation": drawn("train", known[self.train :]),
             "test": drawn("test", balanced(found.test_labels, self.test, order)),
         }
-        examples.write(out, splits, "image", list(found.classes))
+        examples.write(out, splits, "image", list(found.classes), patch=self.patch)
 
 
 class Sounds(Stage):

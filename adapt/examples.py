@@ -46,9 +46,23 @@ class Examples:
 
 
 def write(
-    out: Path, splits: Mapping[str, Iterable[Example]], modality: str, classes: list[str], rate: int | None = None
+    out: Path,
+    splits: Mapping[str, Iterable[Example]],
+    modality: str,
+    classes: list[str],
+    rate: int | None = None,
+    patch: int | None = None,
 ) -> None:
-    """Write the shards of every split and ``examples.json``; the bytes depend on the examples alone."""
+    """Write the shards of every split and ``examples.json``; the bytes depend on the arguments alone.
+
+    Args:
+        out: the artifact's folder.
+        splits: examples by split.
+        modality: ``image`` or ``sound``.
+        classes: names, by label.
+        rate: samples a second, of sounds.
+        patch: how long a token is unless a stage says otherwise: side in pixels, or samples.
+    """
     import webdataset
 
     described = {}
@@ -71,7 +85,7 @@ def write(
         if writer:
             writer.close()
         described[split] = {"items": count, "per_class": per_class, "shards": names}
-    index = {"modality": modality, "classes": classes, "rate": rate, "splits": described}
+    index = {"modality": modality, "classes": classes, "rate": rate, "patch": patch, "splits": described}
     (out / INDEX).write_text(json.dumps(index, indent=1))
     (out / "counts.json").write_text(json.dumps({split: each["items"] for split, each in described.items()}))
 

@@ -30,11 +30,11 @@ class Task:
     def load(cls, folder: Path, patch: int | None, limits: dict[str, int | None]) -> Task:
         """Read the splits named in ``limits``; the training split, always read, sets the scale.
 
-        ``patch`` is a side in pixels (default 4) or a length in samples (default 25 ms).
+        ``patch`` is a side in pixels or a length in samples; by default the examples' own, else 4 pixels or 25 ms.
         """
         described = examples.index(folder)
         image = described["modality"] == "image"
-        size = patch or (4 if image else round(described["rate"] * 0.025))
+        size = patch or described["patch"] or (4 if image else round(described["rate"] * 0.025))
         cut = image_patches if image else wave_patches
         split = {name: examples.read(folder, name, limit) for name, limit in {"train": None, **limits}.items()}
         raw = {name: cut(each.data, size) for name, each in split.items()}
