@@ -146,6 +146,12 @@ class Evidence:
     mixtures: tuple[Lock, ...]
     records: Mapping[str, Record]
 
+    def shares_search(self, arm: Arm) -> bool:
+        """Whether one learning-rate search serves several seeds of an arm, by the cards of its scores."""
+        cards = [record.card for name in arm.record["scores"] if (record := self.records.get(name)) and record.card]
+        searches = [parent["artifact"] for card in cards for parent in card["parents"] if parent["kind"] == "rate"]
+        return len(searches) > len(set(searches))
+
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """Each arm once, though several families may compare it."""

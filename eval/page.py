@@ -238,6 +238,11 @@ class _Page:
             )
         else:
             said = "<p>No arm’s learning rate lies on the edge of the grid it was chosen from.</p>"
+        if shared := sum(map(self.evidence.shares_search, arms)):
+            said += (
+                f"<p>In {shared} of {plural(len(arms), 'arm')} one search serves several seeds: the noise of its "
+                "choice is in none of the intervals above.</p>"
+            )
         return said + _table(["arm", "learning rate", "place", ""], rows)
 
     def _figure(self, chosen: Sequence[Plot], caption: str, key: Sequence[str] = ()) -> str:
