@@ -16,6 +16,9 @@ from presight.errors import PresightError
 from presight.store import OWNERS, WORK, Artifact, Store
 
 
+SHOWN = 600  # characters of a card's entry
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One artifact or piece of work."""
@@ -136,7 +139,8 @@ def show(root: Path, name: str, as_stage: bool, as_json: bool) -> None:
     print(f"{card['stage']} → {card['kind']} {card['artifact']} (version {card['version']})")
     shown = ("fields", "counts", "licences", "numerics", "code", "presight", "packages", "machine", "finished")
     for key in shown:
-        print(f"  {key}: {json.dumps(card[key])}")
+        text = json.dumps(card[key])
+        print(f"  {key}: {text if len(text) <= SHOWN else text[:SHOWN] + ' … (--json shows all)'}")
     print(f"  took {clock(card['seconds'])} in {card['attempts']} attempt{'s' * (card['attempts'] > 1)}")
     for file in card["files"]:
         print(f"  {file['name']}  {size(file['bytes'])}  sha256 {file['sha256'][:16]}…")
