@@ -15,7 +15,6 @@ from presight.console import clock, say, size, table
 from presight.errors import PresightError
 from presight.store import OWNERS, WORK, Artifact, Store
 
-
 SHOWN = 600  # characters of a card's entry
 
 

@@ -52,7 +52,7 @@ class Items:
     """Random access to the items of a mixture.
 
     Args:
-        lock: path of ``mixture.lock``, in its artifact: shards are found relative to it.
+        lock: an artifact with a ``mixture.lock``, or the path of one: shards are found relative to it.
         verify: hash every shard before the first item is read.
 
     Raises:
@@ -63,7 +63,7 @@ class Items:
         self.mixture = Mixture.read(lock)
         self.sampler = Sampler(self.mixture)
         described: dict[str, Any] = self.mixture.lock["tokens"]
-        self.folder = (lock.parent / described["directory"]).resolve()
+        self.folder = ((lock if lock.is_dir() else lock.parent) / described["directory"]).resolve()
         self.names = [pool.name for pool in self.mixture.pools]
         self.shards = [
             [

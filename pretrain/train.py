@@ -53,13 +53,12 @@ class Train(Stage):
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Train, or go on from the last complete rolling checkpoint."""
-        from corpus.mixture import FILE
         from pretrain import engine
         from pretrain.batches import Items
         from pretrain.heldout import Heldout
         from pretrain.model import configuration, initialise
 
-        items = Items(inputs["mixture"] / FILE)
+        items = Items(inputs["mixture"])
         size, end = words(items.folder / "tokenizer")
         micro = self.micro_batch or self.batch
         if self.batch % micro:
