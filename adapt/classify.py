@@ -13,8 +13,6 @@ from presight.errors import EXIT_DIVERGED, PresightError
 from presight.stage import Cost, Needs, Stage
 
 Trained = Literal["head", "input", "norms", "full"]
-# a patch token through a 1m model and back, with what surrounds it; only `plan` uses it
-TOKEN_FLOPS = 1.2e7
 
 
 class Search(Stage):
@@ -39,9 +37,9 @@ class Search(Stage):
 
     def estimate(self) -> Cost:
         """Arithmetic of all candidates."""
-        sizes: Mapping[str, int] = getattr(self.data, "sizes", {})
-        items = self.items or sizes.get("train", 1000)
-        return Cost(flops=len(self.learning_rates) * self.epochs * items * 50 * TOKEN_FLOPS)
+        sizes = sizes_of(self.data)
+        passes = self.epochs * (self.items or sizes["train"]) + sizes["validation"] / 3
+        return Cost(flops=len(self.learning_rates) * passes * example_flops(self.model, self.data))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Fit once per learning rate; one that diverges loses."""
@@ -82,10 +80,9 @@ class Classify(Stage):
 
     def estimate(self) -> Cost:
         """Arithmetic of the fit, and the items scored."""
-        sizes: Mapping[str, int] = getattr(self.data, "sizes", {})
-        items = self.items or sizes.get("train", 1000)
-        test = sizes.get("test", 1000)
-        return Cost(flops=(self.epochs * items + test / 3) * 50 * TOKEN_FLOPS, items=test)
+        sizes = sizes_of(self.data)
+        passes = self.epochs * (self.items or sizes["train"]) + (sizes["validation"] + sizes["test"]) / 3
+        return Cost(flops=passes * example_flops(self.model, self.data), items=sizes["test"])
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Fit, score, write ``items.parquet`` and ``scores.json``."""
@@ -134,3 +131,19 @@ class Classify(Stage):
         }
         (out / "scores.json").write_text(json.dumps(record, indent=1))
         (out / "counts.json").write_text(json.dumps({"items": len(test)}))
+
+
+def sizes_of(data: Stage) -> dict[str, int]:
+    """Examples of each split, for estimates: as the data's stage says, else a thousand."""
+    return {"train": 1000, "validation": 1000, "test": 1000, **getattr(data, "sizes", {})}
+
+
+def example_flops(model: Stage, data: Stage) -> float:
+    """Arithmetic of one example through the LM and back, for estimates; the output embedding is not used."""
+    from pretrain import SHAPES
+
+    size: object = model
+    while isinstance(size, Stage):
+        size = getattr(size, "model", "1m")
+    tokens = getattr(data, "tokens", 50)
+    return float(tokens * SHAPES.get(str(size), SHAPES["1m"]).flops(0, tokens))

@@ -35,6 +35,11 @@ class Images(Stage):
         """Examples of each split."""
         return FrozenMap({"train": self.train, "validation": self.validation, "test": self.test})
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of an example."""
+        return (28 // self.patch) ** 2
+
     def settle(self, fetch: bool) -> Stage:
         """Learn the content of the package."""
         return self if self.content else self.changed(content=package(f"images.{self.sample}", fetch))
@@ -79,7 +84,12 @@ class Sounds(Stage):
     @property
     def sizes(self) -> FrozenMap[str, int]:
         """Examples of each split, about."""
-        return FrozenMap({"train": 440, "validation": 110, "test": 190})
+        return FrozenMap({"train": 440, "validation": 140, "test": 160})
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an example, at 25 ms each."""
+        return round(self.seconds / 0.025)
 
     def settle(self, fetch: bool) -> Stage:
         """Learn the content of the package."""

@@ -6,6 +6,7 @@ from presight.exports import lazy
 
 if TYPE_CHECKING:
     from pretrain.init import Init as Init
+    from pretrain.model import SHAPES as SHAPES
     from pretrain.train import Train as Train
 
-__getattr__, __all__ = lazy("pretrain", {"Init": "init", "Train": "train"})
+__getattr__, __all__ = lazy("pretrain", {"Init": "init", "SHAPES": "model", "Train": "train"})

@@ -150,3 +150,24 @@ def test_a_checkpoint_is_needed_where_one_is_asked_for(world):
         Classify(model=data, data=data, learning_rate=0.1)
     with pytest.raises(ValueError, match="rate"):
         Classify(model=model, data=data, learning_rate=data)
+
+
+def test_the_estimate_follows_model_patch_and_candidates():
+    from adapt import Images, StatsMatched
+    from corpus import Invented, Mix, Tokenize, Tokenizer
+    from pretrain import SHAPES, Train
+
+    text = Invented()
+    tokens = Tokenize(documents=text, tokenizer=Tokenizer(documents=text))
+    small, large = (
+        StatsMatched(model=Train(mixture=Mix(tokens=tokens, sources={"web": 1}, budget=1e6), model=model))
+        for model in ("1m", "7m")
+    )
+    coarse, fine = (Images(patch=patch, train=90, validation=30, test=60) for patch in (7, 4))
+    one = Classify(model=small, data=coarse, learning_rate=0.01, epochs=2).estimate()
+    assert one.items == 60
+    assert one.flops == (2 * 90 + (30 + 60) / 3) * 16 * SHAPES["1m"].flops(0, 16)
+    assert Classify(model=large, data=coarse, learning_rate=0.01).estimate().flops > 3 * one.flops
+    assert Classify(model=small, data=fine, learning_rate=0.01).estimate().flops > 3 * one.flops
+    searches = [Search(model=small, data=coarse, learning_rates=rates).estimate().flops for rates in ((1,), (1, 2, 3))]
+    assert searches[1] == pytest.approx(3 * searches[0])
