@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from corpus.sampler import Sampler as Sampler
     from corpus.tokenizer import Tokenizer as Tokenizer
     from corpus.tokens import Tokenize as Tokenize
+    from corpus.windows import Windows as Windows
 
 __getattr__, __all__ = lazy(
     "corpus",
@@ -25,5 +26,6 @@ __getattr__, __all__ = lazy(
         "Sampler": "sampler",
         "Tokenize": "tokens",
         "Tokenizer": "tokenizer",
+        "Windows": "windows",
     },
 )

@@ -1,100 +1,135 @@
-"""Shares into integer quotas: a mixture is a lock, a small JSON document from which order and content follow.
+"""A mixture: its lock, checked and readable; and what two mixtures have in common.
 
-The lock records what was asked, what is given, from which shards and with which repetition; its ``plan`` is a hash of
-all of it but the place where the shards lie, so two runs with one plan read the same items in the same order.
+The lock (``corpus.lock``) records what was asked, what is given, from which shards and with which repetition; its
+``plan`` is a hash of all of it but the place where the shards lie, so two runs with one plan read the same items in
+the same order.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
-from corpus.quota import Pool, apportion, check_supplies, exact_shares, is_number, known_shares
-from corpus.rotation import MAX_ITEMS, golden_step
-from presight.errors import PresightError
+import numpy as np
+import numpy.typing as npt
 
-FORMAT = "presight mixture lock"
-VERSION = 1
-FILE = "mixture.lock"
+from corpus import lock as locks
+from corpus.amounts import Amount, Taken, as_amount, cut, take
+from corpus.lock import FILE as FILE
+from corpus.quota import MAX_POOLS, Pool, check_supplies, is_number
+from presight.console import number
+from presight.errors import PresightError
 
 
 def compile_mixture(
-    shares: Mapping[str, float],
+    shares: Mapping[str, float | Amount],
     supplies: Mapping[str, int],
-    budget: int,
+    budget: int | None,
     item: int,
     *,
     seed: int,
     max_epochs: float = 1.0,
     missing: Literal["error", "renormalise"] = "error",
+    phases: Sequence[tuple[float, Mapping[str, float | Amount]]] = (),
+    target: int | None = None,
     tokens: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The lock of a mixture by source.
 
     Args:
-        shares: of each source, in per cent, fractions or parts; sums other than 1 and 100 are recorded.
+        shares: amount of each source: a share, in per cent, fractions or parts (sums other than 1 and 100 are
+            recorded), or an :class:`~corpus.amounts.Amount` in tokens or epochs; empty where ``phases`` say it.
         supplies: items each source holds.
-        budget: tokens of the mixture; rounded down to whole items.
+        budget: tokens of the mixture, rounded down to whole items; None: what the amounts add up to.
         item: tokens of an item.
         seed: of the draws; mixtures with one seed are paired.
-        max_epochs: passes over a source allowed at most.
+        max_epochs: passes over a source allowed at most, where its amount does not say.
         missing: what to do about a source without supply entry: refuse, or drop it and renormalise the others.
+        phases: of a curriculum: share of the budget, and amounts.
+        target: tokens of a run to be stood in for: each source is cut so that it is repeated as often as there.
         tokens: the tokens artifact: ``shards`` (source → list of shards, each with its hash) goes to the pools,
             ``directory`` is kept but is no part of the plan, the rest is kept as it is.
 
     Raises:
         PresightError: a share, source, budget or supply that cannot be met, with what would mend it.
     """
-    items = _whole_items(budget, item)
     if not is_number(max_epochs) or max_epochs <= 0:
         raise PresightError("max_epochs", f"{max_epochs!r} is no positive number", "write 1 to read nothing twice")
     if missing not in ("error", "renormalise"):
         raise PresightError("missing", f"{missing!r} is no choice", "write error or renormalise")
-    asked = exact_shares(shares)
-    total = float(sum(asked.values()))
-    given, dropped = known_shares(asked, supplies, missing)
-    quotas = apportion(list(given.values()), items).tolist()
+    asked = [amounts for _, amounts in phases] or [shares]
+    for amounts in asked:
+        if not 1 <= len(amounts) <= MAX_POOLS:
+            raise PresightError("sources", f"{len(amounts)} sources are named", f"name 1 to {MAX_POOLS}")
+    items = locks.whole_items(budget if budget is not None else item, item) if budget is not None else None
+    held = cut_supplies(supplies, items, target, item)
+    sizes = cut([share for share, _ in phases], items) if phases and items is not None else [items] * len(asked)
+    taken = [take(each, held, size, item, missing) for each, size in zip(asked, sizes, strict=True)]
+    names = sorted({name for each in taken for name in each.quotas})
+    caps = {name: float(max_epochs) for name in names}
+    for amounts in asked:
+        caps |= {n: v for n in names if n in amounts and (v := as_amount(amounts[n]).max_epochs) is not None}
+    quotas = [[each.quotas.get(name, 0) for name in names] for each in taken]
+    total = sum(map(sum, quotas))
+    if not total:
+        raise PresightError("sources", "the amounts are less than one item", f"ask for {item} tokens or more")
+    locks.whole_items(total * item, item)
     pools = [
-        Pool(name, index(supplies[name]), float(given[name]), quota, float(max_epochs))
-        for name, quota in zip(given, quotas, strict=True)
+        Pool(name, index(held[name]), _share(name, taken, quotas, total), sum(q[p] for q in quotas), caps[name])
+        for p, name in enumerate(names)
     ]
-    binding = check_supplies(pools, given, item)
     shards = tokens.get("shards", {})
-    lock = {
-        "format": FORMAT,
-        "version": VERSION,
-        "seed": index(seed),
-        "item": int(item),
-        "items": items,
-        "step": golden_step(items),
-        "budget": int(budget),
-        "pools": [
-            {
-                "name": pool.name,
-                "share": pool.share,
-                "realised": pool.quota / items,
-                "supply": pool.supply,
-                "quota": pool.quota,
-                "epochs": pool.epochs,
-                "cap": pool.cap,
-                "shards": shards.get(pool.name, []),
-            }
-            for pool in pools
-        ],
-        "normalised": None if any(abs(total / whole - 1) < 1e-9 for whole in (1, 100)) else total,
-        "missing": [{"name": name, "share": float(asked[name]) / total} for name in dropped],
-        "binding": binding.name,
-        "tokens": {key: value for key, value in tokens.items() if key != "shards"},
-    }
-    lock = json.loads(json.dumps(lock, allow_nan=False))  # plain values of its own, equal to what a reader will see
-    return lock | {"plan": _plan(lock)}
+    about = [
+        {"source": name, "shards": shards.get(name, [])}
+        | ({"of": index(supplies[name])} if held[name] != supplies[name] else {})
+        for name in names
+    ]
+    sums = [float(each.total) for each in taken if each.total is not None]
+    return locks.build(
+        pools,
+        quotas,
+        about,
+        item=int(item),
+        seed=index(seed),
+        budget=int(budget) if budget is not None else total * item,
+        normalised=next((s for s in sums if not any(abs(s / whole - 1) < 1e-9 for whole in (1, 100))), None),
+        missing=[{"name": name, "share": share} for name, share in _dropped(taken).items()],
+        binding=check_supplies(pools, item).name,
+        target=target,
+        tokens={key: value for key, value in tokens.items() if key != "shards"},
+    )
+
+
+def cut_supplies(supplies: Mapping[str, int], items: int | None, target: int | None, item: int) -> Mapping[str, int]:
+    """The supplies, cut as much as the run is shorter than its target: then each pool is repeated as often as there.
+
+    The cut depends on the two budgets alone, so all mixtures of a grid read the same cut pools and stay paired.
+    """
+    if target is None:
+        return supplies
+    if items is None:
+        raise PresightError("budget", "is not given, but a target is", "give the budget of this run")
+    whole = locks.whole_items(target, item)
+    if whole < items:
+        raise PresightError("target", f"{target} tokens are less than the budget", "give the longer run's budget")
+    return {name: max(1, round(supply * items / whole)) if supply else 0 for name, supply in supplies.items()}
+
+
+def _share(name: str, taken: Sequence[Taken], quotas: Sequence[Sequence[int]], total: int) -> float:
+    """Requested share of the whole mixture: of each phase, weighted by its items."""
+    if len(taken) == 1:
+        return float(taken[0].shares.get(name, 0))
+    return float(sum(each.shares.get(name, 0) * sum(q) for each, q in zip(taken, quotas, strict=True)) / total)
+
+
+def _dropped(taken: Sequence[Taken]) -> dict[str, float]:
+    return {name: share for each in reversed(taken) for name, share in each.dropped.items()}
 
 
 @dataclass(frozen=True)
@@ -113,7 +148,7 @@ class Mixture:
     origin: str = field(default="mixture", compare=False)
 
     def __post_init__(self) -> None:
-        _verify(self.lock, self.origin)
+        locks.verify(self.lock, self.origin)
 
     @classmethod
     def of(cls, lock: Lock) -> Mixture:
@@ -169,10 +204,10 @@ class Mixture:
         """Of the draws."""
         return int(self.lock["seed"])
 
-    @property
-    def step(self) -> int:
-        """Of the rotation."""
-        return int(self.lock["step"])
+    @cached_property
+    def phases(self) -> npt.NDArray[np.int64]:
+        """Items of each pool in each phase of its curriculum; most mixtures have one: int64[phases, pools]."""
+        return np.array([phase["quotas"] for phase in self.lock["phases"]], dtype=np.int64)
 
     @property
     def plan(self) -> str:
@@ -187,13 +222,13 @@ class Mixture:
         lock, pools = self.lock, self.pools
         width = max(len(pool.name) for pool in pools)
         lines = [
-            f"mixture {self.plan[:8]}: {_count(self.items * self.item)} tokens"
+            f"mixture {self.plan[:8]}: {number(self.items * self.item)} tokens"
             f" = {self.items:,} items × {self.item:,}, {len(pools)} pools, seed {self.seed}"
         ]
         for pool in pools:
             lines.append(
                 f"├─ {pool.name:{width}}  {pool.share:8.3%} asked  {pool.quota / self.items:8.3%} given"
-                f"  {_count(pool.quota * self.item):>7} of {_count(pool.supply * self.item):>7} tokens"
+                f"  {number(pool.quota * self.item):>7} of {number(pool.supply * self.item):>7} tokens"
                 f"  {pool.epochs:6.2f} epochs of {pool.cap:g}"
                 + ("  ← nearest its cap" if pool.name == lock["binding"] else "")
             )
@@ -202,42 +237,6 @@ class Mixture:
         for gone in lock["missing"]:
             lines.append(f"├─ dropped for want of text: {gone['name']}, {gone['share']:.3%} of what was asked")
         return "\n".join([*lines[:-1], "└" + lines[-1][1:]])
-
-
-def _whole_items(budget: int, item: int) -> int:
-    for name, value in (("item", item), ("budget", budget)):
-        if not is_number(value) or value != int(value) or value < 1:
-            raise PresightError(name, f"{value!r} is no number of tokens", "write a positive integer")
-    items = int(budget) // int(item)
-    if not items:
-        raise PresightError("budget", f"{budget} tokens are less than one item", f"raise it to at least {item}")
-    if items > MAX_ITEMS:
-        raise PresightError("item", f"{item} tokens cut the budget into {items} items", f"allow at most {MAX_ITEMS}")
-    return items
-
-
-def _plan(lock: Mapping[str, Any]) -> str:
-    """SHA-256 of the lock but for the plan itself and the place of the tokens, which may move."""
-    tokens = {key: value for key, value in lock["tokens"].items() if key != "directory"}
-    content = {key: value for key, value in lock.items() if key != "plan"} | {"tokens": tokens}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _verify(lock: Any, origin: str) -> None:
-    again = "compile the mixture again"
-    if not isinstance(lock, dict) or lock.get("format") != FORMAT:
-        raise PresightError(origin, "is no mixture lock", again)
-    if lock.get("version") != VERSION:
-        raise PresightError(origin, f"is a lock of version {lock.get('version')}, not {VERSION}", again)
-    if not isinstance(lock.get("tokens"), dict) or lock.get("plan") != _plan(lock):
-        raise PresightError(origin, "does not match its plan hash, so it was changed after it was compiled", again)
-
-
-def _count(tokens: int) -> str:
-    for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if tokens >= size:
-            return f"{tokens / size:.4g}{suffix}"
-    return str(tokens)
 
 
 Lock = Mixture | Mapping[str, Any] | str | Path

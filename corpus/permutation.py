@@ -57,6 +57,13 @@ def _feistel(index: Unsigned, side: Unsigned, key: Unsigned) -> Unsigned:
     return left * side + right
 
 
+def scrambled(count: int, name: str) -> Unsigned:
+    """A key for each of 0 … count − 1, as good as random: sorting by them is a permutation that ``name`` decides."""
+    state = np.arange(count, dtype=_U64) * _U64(_GAMMA)
+    state += _U64(stream_key(0, name))
+    return _mix(state)
+
+
 class Streams:
     """The streams of several pools.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeGuard
@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from presight.errors import PresightError, nearest
+from presight.errors import PresightError
 
 MAX_POOLS = int(np.iinfo(np.int16).max)
 
@@ -74,34 +74,7 @@ def apportion(shares: Sequence[float | Fraction], total: int) -> npt.NDArray[np.
     return np.array(quotas, dtype=np.int64)
 
 
-def exact_shares(shares: Mapping[str, float]) -> dict[str, Fraction]:
-    """The requested shares as decimals, in the order of the names, none negative and not all zero."""
-    if not 1 <= len(shares) <= MAX_POOLS:
-        raise PresightError("sources", f"{len(shares)} sources are named", f"name 1 to {MAX_POOLS}")
-    for name, share in shares.items():
-        if not is_number(share) or share < 0:
-            raise PresightError(f"sources.{name}", f"{share!r} is no share", "write a number of 0 or more")
-    if not any(shares.values()):
-        raise PresightError("sources", "all shares are 0", "give at least one source a positive share")
-    return {name: decimal(shares[name]) for name in sorted(shares)}
-
-
-def known_shares(
-    shares: Mapping[str, Fraction], supplies: Mapping[str, int], missing: str
-) -> tuple[dict[str, Fraction], list[str]]:
-    """The shares of sources that have a supply, summing to 1, and the names of those dropped for want of one."""
-    dropped = [name for name in shares if name not in supplies]
-    if dropped and missing == "error":
-        field, mend = f"sources.{dropped[0]}", nearest(dropped[0], supplies)
-        raise PresightError(field, "the tokens hold no source of that name", f"{mend} (or set missing: renormalise)")
-    known = {name: share for name, share in shares.items() if name in supplies}
-    whole = sum(known.values(), Fraction(0))
-    if not whole:
-        raise PresightError("sources", "no source with a positive share is in the tokens", nearest("", supplies))
-    return {name: share / whole for name, share in known.items()}, dropped
-
-
-def check_supplies(pools: Sequence[Pool], shares: Mapping[str, Fraction], item: int) -> Pool:
+def check_supplies(pools: Sequence[Pool], item: int) -> Pool:
     """The pool nearest its cap.
 
     Raises:
@@ -115,7 +88,12 @@ def check_supplies(pools: Sequence[Pool], shares: Mapping[str, Fraction], item: 
         epochs = max(Fraction(pool.quota, pool.supply) for pool in pools if pool.quota)
         mends.append(f"raise max_epochs to {math.ceil(epochs * 100) / 100:.12g}")
     # A quota is at most its share rounded up, so it stays within any whole number that the share stays within.
-    most = min(math.floor(pool.supply * decimal(pool.cap)) // share for pool in pools if (share := shares[pool.name]))
+    whole = sum(pool.quota for pool in pools)
+    most = min(
+        math.floor(pool.supply * decimal(pool.cap)) // max(decimal(pool.share), Fraction(pool.quota, whole))
+        for pool in pools
+        if pool.quota
+    )
     mends.append(f"lower the budget to {most * item} tokens" if most else "leave the source out")
     raise PresightError(
         f"sources.{binding.name}",

@@ -6,8 +6,13 @@ continued fraction is almost all ones, like the golden ratio's, keeps every pref
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 2**15  # items worked on at once: the intermediate arrays stay in the cache
 # Products step·i stay below 2**62 up to here.
 MAX_ITEMS = 2**31
 _CANDIDATES = 1000  # searched on either side of n / golden ratio
@@ -55,3 +60,35 @@ def hits_below(bounds: list[int], count: int, n: int, step: int) -> list[int]:
     turns = floor_sum(count, n, step, 0)
     # [r < c] = ⌊x/n⌋ − ⌊(x − c)/n⌋ for x = step·j, r = x mod n; one n is added to keep the second numerator positive.
     return [count + turns - floor_sum(count, n, step, n - bound) for bound in bounds]
+
+
+class Rotation:
+    """The order of one phase: pool p owns residues bounds[p] … bounds[p + 1] − 1.
+
+    Args:
+        quotas: items of each pool.
+        step: of the rotation, as :func:`golden_step` finds it.
+    """
+
+    def __init__(self, quotas: Sequence[int], step: int) -> None:
+        self.quotas, self.step = list(quotas), step
+        self._bounds = np.cumsum([0, *quotas])
+        self._items = int(self._bounds[-1])
+
+    def __len__(self) -> int:
+        return self._items
+
+    def drawn(self, count: int) -> npt.NDArray[np.int64]:
+        """Items of each pool among the first ``count``: int64[pools]."""
+        return np.diff(hits_below(self._bounds.tolist(), count, self._items, self.step))
+
+    def pools(self, start: int, length: int) -> npt.NDArray[np.int16]:
+        """The pool of each of ``length`` ≤ BLOCK items from ``start`` on: int16[length]."""
+        residue = self._stride[:length] + start * self.step % self._items
+        residue -= self._items * (residue >= self._items)
+        return np.searchsorted(self._bounds[1:], residue, side="right").astype(np.int16)
+
+    @cached_property
+    def _stride(self) -> npt.NDArray[np.int64]:
+        """Residues of a block that starts at 0."""
+        return np.arange(BLOCK) * self.step % self._items

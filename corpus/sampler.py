@@ -6,6 +6,7 @@ The answer for item i does not depend on how the calls are cut: ranks, workers a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import index
 
 import numpy as np
@@ -13,15 +14,17 @@ import numpy.typing as npt
 
 from corpus.mixture import Lock, Mixture
 from corpus.permutation import Streams
-from corpus.rotation import hits_below
+from corpus.rotation import BLOCK, Rotation
 from presight.errors import PresightError
 
 ITEM = np.dtype([("pool", np.int16), ("epoch", np.int32), ("position", np.int64)], align=True)
-_BLOCK = 2**15  # items worked on at once: the intermediate arrays stay in the cache
 
 
 class Sampler:
     """The order and content of a mixture.
+
+    A mixture has one rotation, or one for each phase of its curriculum; draws of a pool are counted on from phase to
+    phase, so that nothing is read twice before all of it was read once.
 
     Args:
         lock: a mixture, its lock, or the path of one.
@@ -30,25 +33,29 @@ class Sampler:
     def __init__(self, lock: Lock) -> None:
         self.mixture = mixture = Mixture.of(lock)
         pools = mixture.pools
-        self._bounds = np.cumsum([0] + [pool.quota for pool in pools])  # pool p owns residues bounds[p] : bounds[p+1]
         self._streams = Streams(mixture.seed, [pool.name for pool in pools], [pool.supply for pool in pools])
-        self._items, self._step = mixture.items, mixture.step
-        self._stride = np.arange(_BLOCK) * self._step % self._items  # residues of a block that starts at 0
+        self._rotations = [
+            Rotation(phase["quotas"], phase["step"]) for phase in mixture.lock["phases"] if phase["items"]
+        ]
+        self._starts = np.cumsum([0] + [len(each) for each in self._rotations])  # item at which each phase begins
+        quotas = np.array([each.quotas for each in self._rotations]).reshape(len(self._rotations), len(pools))
+        self._before = np.cumsum(quotas, axis=0) - quotas  # draws of each pool in earlier phases [phases, pools]
 
     def __len__(self) -> int:
-        return self._items
+        return int(self._starts[-1])
 
     def drawn(self, count: int) -> npt.NDArray[np.int64]:
         """Draws of each pool among the first ``count`` items, exact, in O(pools · log items): int64[pools]."""
         self._check(count, count)
-        return np.diff(hits_below(self._bounds.tolist(), index(count), self._items, self._step))
+        phase = min(int(np.searchsorted(self._starts, count, side="right")) - 1, len(self._rotations) - 1)
+        return self._before[phase] + self._rotations[phase].drawn(index(count) - int(self._starts[phase]))
 
     def pools(self, start: int, stop: int) -> npt.NDArray[np.int16]:
         """The pool of each of the items start … stop − 1, an index into the lock's pools: int16[stop − start]."""
         self._check(start, stop)
         out = np.empty(index(stop) - index(start), dtype=np.int16)
-        for at in range(0, len(out), _BLOCK):
-            out[at : at + _BLOCK] = self._block(start + at, min(_BLOCK, len(out) - at))
+        for part, pool in self._blocks(start, stop):
+            out[part] = pool
         return out
 
     def items(self, start: int, stop: int) -> npt.NDArray[np.void]:
@@ -56,9 +63,9 @@ class Sampler:
         self._check(start, stop)
         out = np.empty(index(stop) - index(start), dtype=ITEM)
         drawn = self.drawn(start)
-        for at in range(0, len(out), _BLOCK):
-            block = out[at : at + _BLOCK]
-            block["pool"] = pool = self._block(start + at, len(block))
+        for part, pool in self._blocks(start, stop):
+            block = out[part]
+            block["pool"] = pool
             # The items of a pool, kept in their order, take its next draws.
             taken = np.bincount(pool, minlength=len(drawn))
             first = np.cumsum(taken) - taken
@@ -68,13 +75,18 @@ class Sampler:
             drawn = drawn + taken
         return out
 
-    def _block(self, start: int, length: int) -> npt.NDArray[np.int16]:
-        residue = self._stride[:length] + index(start) * self._step % self._items
-        residue -= self._items * (residue >= self._items)
-        return np.searchsorted(self._bounds[1:], residue, side="right").astype(np.int16)
+    def _blocks(self, start: int, stop: int) -> Iterator[tuple[slice, npt.NDArray[np.int16]]]:
+        """The items start … stop − 1 block by block: place in the answer, and pool of each."""
+        at = index(start)
+        while at < index(stop):
+            phase = int(np.searchsorted(self._starts, at, side="right")) - 1
+            end = min(index(stop), at + BLOCK, int(self._starts[phase + 1]))
+            pool = self._rotations[phase].pools(at - int(self._starts[phase]), end - at)
+            yield slice(at - index(start), end - index(start)), pool
+            at = end
 
     def _check(self, start: int, stop: int) -> None:
-        if not 0 <= index(start) <= index(stop) <= self._items:
+        if not 0 <= index(start) <= index(stop) <= len(self):
             raise PresightError(
-                "mixture", f"items {start} to {stop} were asked of {self._items}", "compile it with a larger budget"
+                "mixture", f"items {start} to {stop} were asked of {len(self)}", "compile it with a larger budget"
             )

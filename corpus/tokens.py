@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from corpus.documents import INDEX, read_source
 from presight.console import Track
+from presight.errors import EXIT_DATA, PresightError
 from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
 
 TOKENS = "tokens.json"
@@ -121,6 +124,41 @@ class Tokenize(ShardedStage):
         (out / "counts.json").write_text(
             json.dumps({source: each["train"]["tokens"] for source, each in sources.items()})
         )
+
+
+def read_tokens(folder: Path) -> dict[str, Any]:
+    """A tokens artifact's description, its tokenizer checked.
+
+    Raises:
+        PresightError: it is none, or its tokenizer is another than the one the tokens were made with (exit code 87).
+    """
+    try:
+        described: dict[str, Any] = json.loads((folder / TOKENS).read_text())
+        found = hashlib.sha256((folder / "tokenizer" / "tokenizer.json").read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise PresightError(str(folder), f"holds no tokens ({error})", "give a tokens artifact") from error
+    if found != described["tokenizer"]:
+        problem = f"has the tokenizer {found[:8]}, but the tokens were made with {described['tokenizer'][:8]}"
+        raise PresightError(str(folder), problem, "restore it, or tokenise again", EXIT_DATA)
+    return described
+
+
+def read_shard(folder: Path, shard: Mapping[str, Any], token_bytes: int) -> npt.NDArray[Any]:
+    """The tokens of a shard, memory-mapped, once its bytes are what its description says.
+
+    Raises:
+        PresightError: it is missing, short or changed (exit code 87).
+    """
+    path = folder / shard["path"]
+    size = path.stat().st_size if path.exists() else 0
+    mend = "restore it, or delete its artifact and run again"
+    if size != shard["tokens"] * token_bytes:
+        problem = f"has {size} bytes where {shard['tokens'] * token_bytes} are expected"
+        raise PresightError(str(path), problem, mend, EXIT_DATA)
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
+            raise PresightError(str(path), "has other bytes than its description names", mend, EXIT_DATA)
+    return np.memmap(path, dtype=f"<u{token_bytes}", mode="r")
 
 
 def _gather(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from presight.errors import PresightError, nearest
 from presight.stage import FrozenMap, Labelled, Resources, Stage, encode
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def dump(root: Stage) -> dict[str, Any]:
@@ -89,8 +91,9 @@ def stage_names(package: str) -> list[str]:
     return [name for name, cls in exported.items() if isinstance(cls, type) and issubclass(cls, Stage) and cls.kind]
 
 
-def build(cls: type[Stage], fields: Mapping[str, Any], where: str) -> Stage:
-    """Make a stage, turning a validation fault into one sentence that names field, value and mend."""
+def build(cls: type[M], fields: Mapping[str, Any], where: str) -> M:
+    """Make a stage or another model, turning a validation fault into one sentence that names field, value and mend."""
+    name = cls.tag() if issubclass(cls, Stage) else cls.__name__
     try:
         return cls(**fields)
     except ValidationError as error:
@@ -102,13 +105,13 @@ def build(cls: type[Stage], fields: Mapping[str, Any], where: str) -> Stage:
         field = ".".join([where, *location])
         if first["type"] == "extra_forbidden":
             known = Resources.model_fields if location[0] == "resources" else set(cls.model_fields) - {"resources"}
-            raise PresightError(field, f"{cls.tag()} has no such field", nearest(location[-1], known)) from error
+            raise PresightError(field, f"{name} has no such field", nearest(location[-1], known)) from error
         if first["type"] == "missing":
-            raise PresightError(field, f"{cls.tag()} needs it and it is not given", "add it") from error
+            raise PresightError(field, f"{name} needs it and it is not given", "add it") from error
         value = first["input"]
         shown = value.tag() if isinstance(value, Stage) else repr(value)
         message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        mend = f"see `presight schema {cls.tag()}`"
+        mend = f"see `presight schema {name}`" if issubclass(cls, Stage) else "mend it"
         raise PresightError(field, f"{shown[:80]} {_verdict(message)}", mend) from error
 
 

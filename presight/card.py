@@ -117,7 +117,10 @@ def code_digest(cls: type[Stage]) -> str:
     seen: dict[str, bytes] = {}
 
     def visit(name: str) -> None:
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # a name of a module, not a module of a package
+            return
         if name in seen or spec is None or not spec.origin or not spec.origin.endswith(".py"):
             return
         source = Path(spec.origin).read_bytes()
@@ -125,8 +128,8 @@ def code_digest(cls: type[Stage]) -> str:
         for node in ast.walk(ast.parse(source)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                inside = node.module == package  # `from eval import plots` imports a module
-                names = [f"{package}.{alias.name}" for alias in node.names] if inside else [node.module]
+                # `from corpus.labels import taxonomy` imports a module, `from corpus.mix import Mix` a name of one
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             for imported in names:
                 if imported.startswith(f"{package}."):
                     visit(imported)

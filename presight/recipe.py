@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from presight import document
+from presight import axes, document
 from presight.errors import PresightError, nearest
 
 KEYS = ("recipe", "description", "axes", "stages", "scales", "threads")
-_REFERENCE = re.compile(r"^\$(\w+)(?:\[([^\]]*)\])?$")
-
-Labels = dict[str, str]
-Cases = list[tuple[Labels, Any]]
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -95,7 +90,7 @@ def read(name: str, scale: str | None = None, overrides: Sequence[str] = ()) -> 
         name=title,
         path=path,
         description=str(content.get("description", "")),
-        axes={axis: _axis(axis, values) for axis, values in content["axes"].items()},
+        axes={axis: axes.values(axis, given) for axis, given in content["axes"].items()},
         stages=stages,
         threads=threads,
     )
@@ -113,17 +108,6 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise PresightError(where, f"{value!r} is not a mapping of names", "write name: value")
     return value
-
-
-def _axis(name: str, values: Any) -> dict[str, Any]:
-    """Labels and values of an axis: a mapping names its values, a list of scalars is named by them."""
-    if isinstance(values, dict) and values:
-        return {str(label): value for label, value in values.items()}
-    if isinstance(values, list) and values and not any(isinstance(value, (dict, list)) for value in values):
-        labels = {str(value): value for value in values}
-        if len(labels) == len(values):
-            return labels
-    raise PresightError(f"axes.{name}", f"{values!r} is not an axis", "list distinct values, or give each a name")
 
 
 def _merge(old: Any, new: Any) -> Any:

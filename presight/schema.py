@@ -47,7 +47,8 @@ def of_recipe() -> dict[str, Any]:
                     "then": {"$ref": f"#/$defs/{package}.{name}"},
                 }
             )
-    axis = {"anyOf": [{"type": "array", "minItems": 1}, {"type": "object", "minProperties": 1}]}
+    kinds = ({"type": "array", "minItems": 1}, {"type": "object", "minProperties": 1}, {"type": "string"})
+    axis = {"anyOf": list(kinds), "description": "values: a list, a mapping of names, or 50..85 step 5"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Presight recipe",

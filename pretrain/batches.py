@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus import Mixture, Sampler
+from corpus import Mixture, Sampler, Windows
 from presight.errors import EXIT_DATA, PresightError
 
 
@@ -63,22 +63,27 @@ class Items:
         self.mixture = Mixture.read(lock)
         self.sampler = Sampler(self.mixture)
         described: dict[str, Any] = self.mixture.lock["tokens"]
-        self.folder = ((lock if lock.is_dir() else lock.parent) / described["directory"]).resolve()
+        place = lock if lock.is_dir() else lock.parent
+        self.folder = (place / described["directory"]).resolve()
+        cells: dict[str, Any] | None = self.mixture.lock.get("cells")
+        self.windows = Windows(self.mixture, (place / cells["directory"]).resolve() if cells else None, verify)
         self.names = [pool.name for pool in self.mixture.pools]
-        self.shards = [
-            [
-                Shard(
-                    self.folder / shard["path"],
-                    shard["tokens"],
-                    shard["sha256"],
-                    described["token_bytes"],
-                    self.mixture.item,
-                    verify,
-                )
-                for shard in pool["shards"]
-            ]
-            for pool in self.mixture.lock["pools"]
-        ]
+        self.sources = [pool["source"] for pool in self.mixture.lock["pools"]]
+        by_source: dict[str, list[Shard]] = {}  # cells of one source share its shards
+        for pool in self.mixture.lock["pools"]:
+            if pool["source"] not in by_source:
+                by_source[pool["source"]] = [
+                    Shard(
+                        self.folder / shard["path"],
+                        shard["tokens"],
+                        shard["sha256"],
+                        described["token_bytes"],
+                        self.mixture.item,
+                        verify,
+                    )
+                    for shard in pool["shards"]
+                ]
+        self.shards = [by_source[source] for source in self.sources]
         self.starts = [np.cumsum([0] + [shard.items for shard in shards]) for shards in self.shards]
 
     def __len__(self) -> int:
@@ -88,7 +93,8 @@ class Items:
         """The items start … stop − 1 of the mixture."""
         drawn = self.sampler.items(start, stop)
         tokens = np.empty((len(drawn), self.mixture.item), dtype=np.int64)
-        for row, (pool, _, position) in enumerate(drawn.tolist()):
-            shard = int(np.searchsorted(self.starts[pool], position, side="right")) - 1
-            tokens[row] = self.shards[pool][shard].data[position - self.starts[pool][shard]]
+        windows = self.windows.of(drawn["pool"], drawn["position"])
+        for row, (pool, window) in enumerate(zip(drawn["pool"].tolist(), windows.tolist(), strict=True)):
+            shard = int(np.searchsorted(self.starts[pool], window, side="right")) - 1
+            tokens[row] = self.shards[pool][shard].data[window - self.starts[pool][shard]]
         return Batch(tokens, drawn["pool"])

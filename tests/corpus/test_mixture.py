@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.mixture import Mixture, Pool, apportion, compile_mixture, overlap
+from corpus.mixture import Mixture, compile_mixture, overlap
+from corpus.quota import Pool, apportion
 from presight.errors import PresightError
 
 SHARES = {"web": 50, "encyclopedia": 2.5, "academia": 2.5, "literature": 20, "math": 5, "code": 20}
@@ -146,8 +147,8 @@ def test_a_changed_lock_is_refused_unless_only_the_tokens_moved(path):
         (None, "cannot be read"),
         ("{", "is not JSON"),
         ("[]", "is no mixture lock"),
-        ('{"format": "presight mixture lock", "version": 2}', "is a lock of version 2, not 1"),
-        ('{"format": "presight mixture lock", "version": 1}', "does not match its plan hash"),
+        ('{"format": "presight mixture lock", "version": 1}', "is a lock of version 1, not 2"),
+        ('{"format": "presight mixture lock", "version": 2}', "does not match its plan hash"),
     ],
 )
 def test_what_is_no_lock_is_refused_by_its_path(tmp_path, text, says):
@@ -178,7 +179,7 @@ def test_describe_prints_every_pool(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(SHARES)
     assert lines[0].startswith("mixture ")
-    assert "399.9k tokens = 1,562 items × 256, 6 pools, seed 0" in lines[0]
+    assert "400k tokens = 1,562 items × 256, 6 pools, seed 0" in lines[0]
     assert [line.split()[1] for line in lines[1:]] == sorted(SHARES)
     assert lines[-1].startswith("└─ web")
     assert lines[-1].endswith("0.39 epochs of 2  ← nearest its cap")

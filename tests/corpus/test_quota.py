@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.quota import Pool, apportion, check_supplies, exact_shares, known_shares
+from corpus.quota import Pool, apportion, check_supplies
 from presight.errors import PresightError
 
 decimals = st.decimals(0, 100, places=3).map(float)
@@ -43,31 +43,6 @@ def test_ties_and_known_cases(shares, total, quotas):
     assert apportion([np.float64(share) for share in shares], total).tolist() == quotas
 
 
-@pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "half", None, True])
-def test_a_share_that_is_none_is_refused(bad):
-    with pytest.raises(PresightError, match=r"^sources\.code: .* is no share; write a number of 0 or more\.$"):
-        exact_shares({"web": 1, "code": bad})
-
-
-@pytest.mark.parametrize("shares", [{}, {"a": 0, "b": 0.0}])
-def test_nothing_to_mix_is_refused(shares):
-    with pytest.raises(PresightError, match=r"^sources: "):
-        exact_shares(shares)
-
-
-def test_unknown_sources_are_refused_by_their_nearest_or_dropped():
-    asked = exact_shares({"web": 60, "maths": 20, "code": 20})
-    supplies = {"web": 1, "math": 1, "code": 1}
-    with pytest.raises(PresightError, match=r"^sources\.maths: .*did you mean math\?"):
-        known_shares(asked, supplies, "error")
-    assert known_shares(asked, supplies, "renormalise") == (
-        {"code": Fraction(1, 4), "web": Fraction(3, 4)},
-        ["maths"],
-    )
-    with pytest.raises(PresightError, match="no source with a positive share"):
-        known_shares(asked, {"other": 1}, "renormalise")
-
-
 @given(st.data())
 def test_the_mends_mend(data):
     """Both mends of a refused mixture are accepted, and nothing less is."""
@@ -79,8 +54,10 @@ def test_the_mends_mend(data):
 
     def check(total, cap):
         quotas = apportion(list(exact.values()), total).tolist()
-        pools = [Pool(n, s, 0.0, q, cap) for n, s, q in zip(exact, supplies, quotas, strict=True)]
-        return check_supplies(pools, exact, 7)
+        pools = [
+            Pool(n, s, float(x), q, cap) for (n, x), s, q in zip(exact.items(), supplies, quotas, strict=True)
+        ]
+        return check_supplies(pools, 7)
 
     try:
         binding = check(total, cap)
@@ -98,7 +75,7 @@ def test_the_mends_mend(data):
 
 def test_a_source_without_text_is_named_and_no_cap_is_promised():
     with pytest.raises(PresightError) as refused:
-        check_supplies([Pool("a", 0, 0.5, 5, 1.0), Pool("b", 9, 0.5, 5, 1.0)], dict.fromkeys("ab", Fraction(1, 2)), 8)
+        check_supplies([Pool("a", 0, 0.5, 5, 1.0), Pool("b", 9, 0.5, 5, 1.0)], 8)
     assert str(refused.value) == (
         "sources.a: its quota of 5 items exceeds its supply of 0 × max_epochs 1; leave the source out."
     )

@@ -38,7 +38,7 @@ def slow_items(document):
     streams = Streams(document["seed"], [p["name"] for p in pools], [p["supply"] for p in pools])
     seen = [0] * len(pools)
     for i in range(n):
-        residue, pool, end = i * document["step"] % n, 0, pools[0]["quota"]
+        residue, pool, end = i * document["phases"][0]["step"] % n, 0, pools[0]["quota"]
         while residue >= end:
             pool += 1
             end += pools[pool]["quota"]
@@ -131,7 +131,7 @@ def test_tiny_mixtures(items, shares):
 
 def test_the_largest_mixture_does_not_overflow():
     sampler = Sampler(lock([6, 3, 1], MAX_ITEMS, supply=2**33))
-    n, step = len(sampler), sampler.mixture.step
+    n, step = len(sampler), sampler.mixture.lock["phases"][0]["step"]
     quotas = [pool.quota for pool in sampler.mixture.pools]
     tail = sampler.items(n - 50_000, n)
     bounds = np.cumsum(quotas)
@@ -158,3 +158,69 @@ def test_items_that_are_not_there_are_refused(start, stop):
     for read in (sampler.items, sampler.pools):
         with pytest.raises(PresightError, match=r"^mixture: items .* were asked of 300"):
             read(start, stop)
+
+
+def curriculum(sizes, items, supply, seed=0):
+    """Phases of random shares over the same pools."""
+    names = [f"pool {i:02}" for i in range(len(sizes[0][1]))]
+    phases = [(share, dict(zip(names, shares, strict=True))) for share, shares in sizes]
+    supplies = dict.fromkeys(names, supply)
+    return compile_mixture({}, supplies, items * 8, 8, seed=seed, max_epochs=10**6, phases=phases, tokens={})
+
+
+PHASES = [(1, [50, 30, 20]), (2, [10, 10, 80]), (1, [0, 1, 0])]
+
+
+def test_a_curriculum_is_exact_in_every_phase_and_counts_draws_on():
+    document = curriculum(PHASES, 4000, 900)
+    sampler = Sampler(document)
+    items = sampler.items(0, len(sampler))
+    assert [phase["items"] for phase in document["phases"]] == [1000, 2000, 1000]
+    for start, stop, shares in ((0, 1000, [0.5, 0.3, 0.2]), (1000, 3000, [0.1, 0.1, 0.8]), (3000, 4000, [0, 1, 0])):
+        drawn = np.cumsum(items["pool"][start:stop, None] == np.arange(3), axis=0)
+        prefix = np.arange(1, stop - start + 1)[:, None]
+        assert np.abs(drawn - prefix * np.array(shares)).max() < 6
+        assert (drawn[-1] == np.array(shares) * (stop - start)).all()
+    streams = Streams(0, [pool["name"] for pool in document["pools"]], [900] * 3)
+    for pool in range(3):
+        mine = items[items["pool"] == pool]
+        k = np.arange(len(mine))
+        epoch, position = streams.draw(np.full(len(mine), pool, dtype=np.int16), k)
+        assert (mine["epoch"] == epoch).all()  # nothing comes twice before all came once, whatever the phases
+        assert (mine["position"] == position).all()
+
+
+@given(st.integers(0, 4000), st.integers(0, 4000))
+@settings(max_examples=40, deadline=None)
+def test_a_curriculum_is_a_pure_function_too(a, b):
+    sampler = Sampler(curriculum(PHASES, 4000, 900))
+    start, stop = sorted((a, b))
+    whole = sampler.items(0, 4000)
+    assert np.array_equal(sampler.items(start, stop), whole[start:stop])
+    assert np.array_equal(sampler.pools(start, stop), whole["pool"][start:stop])
+    assert sampler.drawn(start).tolist() == np.bincount(whole["pool"][:start], minlength=3).tolist()
+
+
+def test_a_phase_without_items_is_passed_over():
+    sampler = Sampler(curriculum([(1e-9, [1, 0, 0]), (1, [0, 1, 1]), (1e-9, [1, 0, 0])], 100, 900))
+    assert np.bincount(sampler.pools(0, 100), minlength=3).tolist() == [0, 50, 50]
+    assert sampler.drawn(100).tolist() == [0, 50, 50]
+
+
+def test_a_proxy_repeats_each_pool_as_often_as_its_target():
+    shares, supplies = {"web": 70, "math": 20, "code": 10}, {"web": 40_000, "math": 1000, "code": 300}
+    target = compile_mixture(shares, supplies, 8 * 20_000, 8, seed=0, max_epochs=20, tokens={})
+    proxy = compile_mixture(shares, supplies, 8 * 2000, 8, seed=0, max_epochs=20, target=8 * 20_000, tokens={})
+    for ours, theirs in zip(proxy["pools"], target["pools"], strict=True):
+        assert ours["epochs"] == pytest.approx(theirs["epochs"], rel=1 / ours["supply"])
+        assert (ours["of"], ours["supply"]) == (theirs["supply"], theirs["supply"] // 10)
+    items = Sampler(proxy).items(0, 2000)
+    for number, pool in enumerate(proxy["pools"]):
+        positions = items["position"][items["pool"] == number]
+        counts = np.bincount(positions, minlength=pool["supply"])
+        assert len(counts) == pool["supply"]  # a cut pool permutes its prefix
+        assert counts.max() - counts.min() <= 1
+    again = compile_mixture({"web": 1}, supplies, 8 * 2000, 8, seed=0, max_epochs=20, target=8 * 20_000, tokens={})
+    assert overlap(proxy, again)["web"] == 0.7  # the cut depends on the budgets alone: mixtures stay paired
+    with pytest.raises(PresightError, match="less than the budget"):
+        compile_mixture(shares, supplies, 8 * 2000, 8, seed=0, max_epochs=20, target=8, tokens={})
