@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING
 from presight.exports import lazy
 
 if TYPE_CHECKING:
+    from corpus.clean.filter import Clean as Clean
     from corpus.documents import Documents as Documents
     from corpus.documents import Sample as Sample
+    from corpus.hub import Hub as Hub
     from corpus.invented import Invented as Invented
+    from corpus.labels.cells import Cells as Cells
+    from corpus.labels.label import Label as Label
     from corpus.mix import Mix as Mix
     from corpus.mixture import Mixture as Mixture
     from corpus.sampler import Sampler as Sampler
@@ -18,8 +22,12 @@ if TYPE_CHECKING:
 __getattr__, __all__ = lazy(
     "corpus",
     {
+        "Cells": "labels.cells",
+        "Clean": "clean.filter",
         "Documents": "documents",
+        "Hub": "hub",
         "Invented": "invented",
+        "Label": "labels.label",
         "Mix": "mix",
         "Mixture": "mixture",
         "Sample": "documents",

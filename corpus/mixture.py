@@ -214,6 +214,15 @@ class Mixture:
         """Hash of all that determines order and content."""
         return str(self.lock["plan"])
 
+    def truth(self, family: str) -> str:
+        """The share that truly has a label family, in words."""
+        found = self.lock.get("truth", {}).get(family)
+        if not found:
+            return "how much truly is was not estimated"
+        if "refused" in found:
+            return f"how much truly is cannot be said: {found['refused']}"
+        return f"truly {found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+
     def describe(self) -> None:
         """Print the mixture as a small tree."""
         print(self)
@@ -232,6 +241,13 @@ class Mixture:
                 f"  {pool.epochs:6.2f} epochs of {pool.cap:g}"
                 + ("  ← nearest its cap" if pool.name == lock["binding"] else "")
             )
+        for k, phase in enumerate(lock["phases"] if len(lock["phases"]) > 1 else ()):
+            given = ", ".join(f"{pool.name} {q / phase['items']:.1%}" for pool, q in zip(pools, phase["quotas"], strict=True) if q)
+            lines.append(f"├─ phase {k + 1}: {number(phase['items'] * self.item)} tokens: {given}")
+        for family, labelled in lock.get("labelled", {}).items():
+            lines.append(f"├─ {family}: {labelled:.2%} labelled so, {self.truth(family)}")
+        if lock.get("target"):
+            lines.append(f"├─ stands in for {number(lock['target'])} tokens: pools are cut to repeat as often as there")
         if lock["normalised"] is not None:
             lines.append(f"├─ shares normalised from a sum of {lock['normalised']:g}")
         for gone in lock["missing"]:

@@ -90,3 +90,16 @@ def diff(
         for row in found["pools"]
     ]
     table("", ["pool", "share", "items", "epochs", "in common"], rows)
+
+
+@app.command("sources")
+def sources(json_output: Json = False) -> None:
+    """Show the paper's sixteen sources with our public stand-in for each: hub id, licence, tokens."""
+    from corpus import public
+    from presight.console import table
+
+    rows = public.rows()
+    if json_output:
+        print(json.dumps(rows, indent=1))
+        return
+    table("", ["source", "stand-in", "holds", "licence"], [list(row.values())[:4] for row in rows])

@@ -99,12 +99,22 @@ def test_each_file_is_read_once_whatever_its_name(tmp_path):
     assert [each.text for each in read_source(tmp_path / "out" / "mine", 1, 3)] == texts(tmp_path / "out")[1::FILES]
 
 
-def test_repeats_and_empties_are_counted(tmp_path):
+def test_repeats_empties_and_malformed_records_are_counted(tmp_path, capsys):
     given_rows = ["one", "", "two", "one", " \n\t ", {"other": "no text"}, {"text": None}, {"text": 5}, "two ", "one"]
     jsonl(tmp_path / "in.jsonl", given_rows)
-    make(tmp_path / "out", tmp_path / "in.jsonl")
+    make(tmp_path / "out", tmp_path / "in.jsonl", tolerance=0.3)
     assert texts(tmp_path / "out") == ["one", "two", "two "]
-    assert counts(tmp_path / "out") == {"documents": 3, "bytes": 10, "repeats": 2, "empty": 5}
+    places = ["in.jsonl:6", "in.jsonl:7", "in.jsonl:8"]
+    malformed = {"count": 3, "kinds": {"no text": 2, "text is no string": 1}, "examples": places}
+    assert counts(tmp_path / "out") == {
+        **{"documents": 3, "bytes": 10, "repeats": 2, "empty": 2},
+        "malformed": malformed,
+    }
+    error = capsys.readouterr().err
+    assert error == (
+        "paths.mine: 3 of 10 records are malformed (30.00%; no text: 2, text is no string: 1) and left out, "
+        "first in.jsonl:6\n"
+    )
 
 
 def test_rows_may_carry_anything_else(tmp_path):
@@ -256,10 +266,7 @@ def truncated(tmp_path):
     ("write", "words"),
     [
         (lambda folder: (folder / "x.csv").write_text("a,b"), ["holds no text", ".jsonl", ".parquet"]),
-        (lambda folder: jsonl(folder / "x.jsonl", TEXTS, key="body"), ["source mine", "no documents", "text_key"]),
-        (lambda folder: (folder / "x.jsonl").write_text('{"text": "a"}\n{"text": "b\n'), ["x.jsonl", "line 2"]),
-        (lambda folder: (folder / "x.jsonl").write_text('["text"]\n'), ["x.jsonl", "line 1"]),
-        (lambda folder: (folder / "x.jsonl").write_bytes(b'{"text": "\xff"}\n'), ["x.jsonl", "utf-8"]),
+        (lambda folder: jsonl(folder / "x.jsonl", [" ", ""]), ["source mine", "no documents", "text_key"]),
         (lambda folder: (folder / "x.parquet").write_bytes(b"PAR1 not really"), ["x.parquet"]),
         (truncated, ["x.jsonl.gz"]),
     ],
@@ -271,6 +278,29 @@ def test_reading_says_what_is_wrong(tmp_path, write, words):
     with pytest.raises(PresightError) as error:
         make(tmp_path / "out", folder)
     assert all(word in sentence(error) for word in words)
+
+
+def test_a_source_is_cut_into_as_many_files_as_asked_for(tmp_path):
+    make(tmp_path / "out", jsonl(tmp_path / "in.jsonl", TEXTS), files=3)
+    files = [gzip.decompress(path.read_bytes()).decode() for path in sorted((tmp_path / "out" / "mine").glob("*.gz"))]
+    assert [file.count("\n") for file in files] == [3, 2, 2]
+    assert json.loads((tmp_path / "out" / "documents.json").read_text())["files"] == 3
+
+
+def test_no_more_text_is_taken_than_asked_for(tmp_path):
+    place = jsonl(tmp_path / "in.jsonl", [f"{i:04d}" * 25 for i in range(99)] + [{"text": 7}])
+    make(tmp_path / "out", place, megabytes=0.00095)
+    assert counts(tmp_path / "out") == {"documents": 10, "bytes": 1000, "repeats": 0, "empty": 0}
+
+
+def test_repeats_are_known_within_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr("corpus.documents.REPEATS", 3)
+    given_texts = ["a", "b", "a", "c", "d", "e", "a", "f", "g", "a"]
+    write_source(tmp_path, "mine", ({"id": str(i), "text": text} for i, text in enumerate(given_texts)), None)
+    assert texts(tmp_path) == ["a", "b", "c", "d", "e", "f", "g", "a"]
+    for position, text in enumerate(given_texts):  # among the last three different ones, none is missed
+        last = list(dict.fromkeys(reversed(given_texts[:position])))[:3]
+        assert text not in last or given_texts.index(text) < position
 
 
 def pretend(monkeypatch, lacking):

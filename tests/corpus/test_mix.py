@@ -104,3 +104,24 @@ def test_the_plan_is_an_identity(tiny, lock):
     assert varied(tiny.mixture, sources=turned).fingerprint == tiny.mixture.fingerprint
     assert varied(tiny.mixture, seed=1).fingerprint != tiny.mixture.fingerprint
     assert tiny.mixture.estimate().tokens == ITEMS * ITEM
+
+
+def test_a_budget_beyond_the_public_supply_is_refused_before_anything_is_fetched():
+    from corpus import Hub, Tokenize, Tokenizer
+
+    hub = Hub(sources=("literature", "law"), megabytes=1e9)
+    tokens = Tokenize(documents=hub, tokenizer=Tokenizer(documents=hub))
+    fields = {"tokens": tokens, "sources": {"literature": 50, "law": 50}, "item": 2048}
+    Mix(**fields, budget=10**10).settle(False)
+    with pytest.raises(PresightError, match=r"literature: 50B tokens are wanted, but it holds 4\.91B × max_epochs 4"):
+        Mix(**fields, budget=10**11).settle(False)
+
+
+def test_a_mixture_in_tokens_and_epochs_needs_no_budget(tiny, tmp_path):
+    sources = {"web": {"tokens": 30 * ITEM}, "code": {"epochs": 0.5}}
+    lock = compiled(tiny, tmp_path / "a", sources=sources, budget=None)
+    quotas = {pool["name"]: pool["quota"] for pool in lock["pools"]}
+    assert quotas == {"web": 30, "code": lock["pools"][0]["supply"] // 2}
+    assert lock["budget"] == sum(quotas.values()) * ITEM
+    with pytest.raises(PresightError, match="need cells"):
+        compiled(tiny, tmp_path / "b", families={"visual": 10})

@@ -1,0 +1,176 @@
+"""The point of least divergence from given proportions under linear requests and caps.
+
+Minimise KL(q ‖ n) = Σ q log(q / n) over ``low ≤ A q ≤ high``, ``0 ≤ q ≤ upper``. The minimum is unique. Its dual has one
+multiplier a bound, and ``q = min(upper, n · exp(Bᵀx))``, so a regularised Newton method on a few multipliers, projected
+where they must not be negative (Bertsekas, SIAM J. Control Optim. 20, 1982), ends at machine precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+
+STEPS = 500
+REACH = 6.0  # a step changes no log share by more
+SLACK = 1e-12  # a share below is none: far under an item of any budget
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Linear bounds ``low ≤ matrix @ q ≤ high``, beside ``0 ≤ q``.
+
+    Args:
+        matrix: [rows, cells].
+        low: [rows].
+        high: [rows].
+    """
+
+    matrix: Vector
+    low: Vector
+    high: Vector
+
+    def extreme(self, cost: Any, upper: Vector, more: Any = None, width: int = 0) -> Vector | None:
+        """The point [cells + width] of least cost, or None where no point meets the bounds.
+
+        Args:
+            cost: [cells + width] of the cells, and of further variables from 0 up.
+            upper: [cells + width]; inf where there is no bound.
+            more: further rows, [k, cells + width] sparse, each to be 0 at most; or a pair (rows, right hand sides).
+            width: how many further variables there are.
+        """
+        from scipy.optimize import linprog
+        from scipy.sparse import csr_array, hstack, vstack
+
+        matrix = hstack([csr_array(self.matrix), csr_array((len(self.low), width))], format="csr") if width else None
+        matrix = csr_array(self.matrix) if matrix is None else matrix
+        exact, below, above = self.low == self.high, np.isfinite(self.high), np.isfinite(self.low)
+        below, above = below & ~exact, above & ~exact
+        most, ends = [matrix[below], -matrix[above]], [self.high[below], -self.low[above]]
+        if more is not None:
+            rows, right = more if isinstance(more, tuple) else (more, np.zeros(more.shape[0]))
+            most, ends = [*most, rows], [*ends, right]
+        for tolerance in (1e-10, 1e-7):  # the solver may give up on the finer one
+            found = linprog(
+                cost,
+                A_ub=vstack(most),
+                b_ub=np.concatenate(ends),
+                A_eq=matrix[exact],
+                b_eq=self.low[exact],
+                bounds=np.stack([np.zeros(len(upper)), upper], axis=1),
+                method="highs-ds",
+                options={"primal_feasibility_tolerance": tolerance, "dual_feasibility_tolerance": tolerance},
+            )
+            if found.status == 0:
+                return np.asarray(found.x)
+            if found.status == 2:
+                return None
+        raise RuntimeError(f"linear programme: {found.message}")
+
+
+def support(rows: Rows, natural: Vector, upper: Vector) -> npt.NDArray[np.bool_] | None:
+    """The cells [cells] that are positive somewhere among the points that meet the bounds; None where none does."""
+    from scipy.sparse import csr_array, eye_array, hstack
+
+    # q ≥ s · floor with s as large as it gets: one programme where every cell can be positive at once, the usual case
+    floor = np.minimum(natural, upper)
+    open_ = floor > 0
+    more = hstack([-eye_array(len(upper)), csr_array(floor[:, None])], format="csr")
+    limit = np.where(open_, upper, 0.0)
+    point = rows.extreme(np.append(0 * upper, -1.0), np.append(limit, 1.0), more, 1)
+    if point is None:
+        return None
+    if point[-1] > 1e-6:
+        return open_
+    unseen = open_ & (upper > SLACK)
+    while unseen.any():
+        point = rows.extreme(np.where(unseen, -1.0, 0.0), limit)
+        seen = unseen & (point > SLACK) if point is not None else unseen & False
+        if not seen.any():
+            break
+        unseen &= ~seen
+    return open_ & ~unseen
+
+
+def project(rows: Rows, natural: Vector, upper: Vector) -> tuple[Vector, Vector, Vector] | None:
+    """The point, the multipliers of rows and of caps; None where no point meets the bounds.
+
+    Args:
+        rows: what is asked; dependent rows are allowed.
+        natural: [cells] n; a cell of 0 stays 0.
+        upper: [cells] caps.
+
+    Returns:
+        Shares [cells]; how fast the divergence grows, in nats per unit of share, as each row's active bound rises
+        [rows] (negative where a lower bound holds it down from above); and how fast it falls as a cap rises [cells].
+        Where rows depend on one another these prices are one of several valid sets. A row at the edge of what is
+        possible has no finite price; cells it forces to 0 are taken out first.
+    """
+    cells = support(rows, natural, upper)
+    if cells is None:
+        return None
+    matrix = rows.matrix[:, cells]
+    exact = rows.low == rows.high
+    lower, higher = ~exact & (rows.low > 0), ~exact & np.isfinite(rows.high)
+    signed = np.concatenate([matrix[exact], matrix[lower], -matrix[higher]])
+    ends = np.concatenate([rows.low[exact], rows.low[lower], -rows.high[higher]])
+    free = np.arange(len(ends)) < exact.sum()
+    found, shares, over = _newton(signed, ends, free, np.log(natural[cells]), np.log(upper[cells]))
+    prices, caps, whole = np.zeros(len(exact)), np.zeros(len(natural)), np.zeros(len(natural))
+    k, j = int(exact.sum()), int(exact.sum() + lower.sum())
+    prices[exact] = found[:k]
+    prices[lower] += found[k:j]
+    prices[higher] -= found[j:]
+    whole[cells], caps[cells] = shares, over
+    return whole, prices, caps
+
+
+def _newton(
+    signed: Vector, ends: Vector, free: npt.NDArray[np.bool_], natural: Vector, cap: Vector
+) -> tuple[Vector, Vector, Vector]:
+    """Minimise Σ ψ(Bᵀx) − b·x over x ≥ 0 where not free; ψ' is the share, ``natural`` and ``cap`` are logarithms."""
+
+    def at(x: Vector) -> tuple[float, Vector, Vector, Vector, float]:
+        z = natural + x @ signed
+        over = np.maximum(z - cap, 0.0)
+        q = np.exp(np.minimum(z, cap))
+        gradient = signed @ q - ends
+        residual = np.where(free, gradient, np.minimum(x, gradient))
+        return float((q + over * q).sum() - ends @ x), q, over, gradient, float(np.abs(residual).max(initial=0.0))
+
+    x = np.zeros(len(ends))
+    value, q, over, gradient, residual = at(x)
+    for _ in range(STEPS):
+        if residual < 1e-15:
+            break
+        damping = 1e-3 * min(residual, 1.0) + 1e-16
+        held, edge = ~free & (gradient > 0) & (x <= min(1e-3, residual)), ~free & (x == 0)
+        while True:  # multipliers at 0 that the step would make negative are held there
+            direction, moving = -x * held, ~held
+            curved = signed[moving] * np.where(over > 0, 0.0, q)
+            weights, axes = np.linalg.eigh(curved @ signed[moving].T)
+            direction[moving] = -axes @ ((axes.T @ gradient[moving]) / (np.maximum(weights, 0.0) + damping))
+            if not (edge & (direction < 0)).any():
+                break
+            held |= edge & (direction < 0)
+        step = min(1.0, REACH / max(float(np.abs(direction @ signed).max(initial=0.0)), 1e-300))
+        for _ in range(60):
+            trial = np.where(free, x + step * direction, np.maximum(x + step * direction, 0.0))
+            new = at(trial)
+            slope = step * float(gradient[moving] @ direction[moving]) + float(gradient[held] @ (trial - x)[held])
+            rounding = 1e-15 * (1 + abs(value))
+            if new[0] <= value + 1e-4 * slope or (new[0] <= value + rounding and new[4] < 0.5 * residual):
+                break
+            step /= 2
+        else:
+            break  # nothing left that doubles can tell
+        if residual < 1e-12 and new[4] > 0.5 * residual:
+            break
+        x, (value, q, over, gradient, residual) = trial, new
+    if residual > 1e-8:
+        raise RuntimeError(f"the projection stopped {residual:.1e} from its bounds")
+    return x, q, over

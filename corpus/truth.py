@@ -1,0 +1,320 @@
+"""True shares of a mixture: its labels come from a classifier, and a classifier errs.
+
+Windows that were annotated, and whose labels a model predicted that had not seen them (out of fold), tell for each
+source how often text predicted to have a family truly has it, and how often text predicted not to has it all the same.
+The true share of a mixture is the mean of these rates over its quotas: post-stratification. No confusion matrix need be
+inverted, and it holds for any sampling of windows that depends only on source and predicted labels.
+
+Intervals are mid-P limits of each stratum, put together by the method of variance estimates recovery (Zou and Donner,
+Statistics in Medicine 27, 2008). Summing draws from Jeffreys posteriors would be simpler and is wrong where a label is
+rare: half a prior event in each of many strata adds up, and 95 % intervals of a label at 0.5 % covered down to 1 % in
+simulation; these covered 90 to 99 %.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from presight.errors import PresightError, nearest
+
+Key = tuple[str, frozenset[str]]  # source and predicted families
+Floats = npt.NDArray[np.float64]
+
+LEAST = 20
+NEGLIGIBLE = 0.01
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Records:
+    """Annotated windows.
+
+    Args:
+        source: names [windows].
+        true: by family, booleans [windows]: what annotators said.
+        predicted: by family, booleans [windows]: what the classifier said out of fold, at its thresholds. All families
+            that cells of a mixture are made of, and no other.
+        document: ids [windows], whose windows are alike; none: windows are independent.
+    """
+
+    source: npt.ArrayLike
+    true: Mapping[str, npt.ArrayLike]
+    predicted: Mapping[str, npt.ArrayLike]
+    document: npt.ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        size = np.shape(self.source)
+        columns = {f"records.true.{f}": a for f, a in self.true.items()}
+        columns |= {f"records.predicted.{f}": a for f, a in self.predicted.items()}
+        columns |= {"records.document": self.document} if self.document is not None else {}
+        for field, column in columns.items():
+            if len(size) != 1 or np.shape(column) != size:
+                raise PresightError(field, f"has shape {np.shape(column)}, the sources {size}", "give one a window")
+        for family in self.true:
+            if family not in self.predicted:
+                raise PresightError(f"records.predicted.{family}", "is missing", nearest(family, self.predicted))
+
+    def by_cell(self) -> dict[Key, npt.NDArray[np.intp]]:
+        """Which windows lie in each (source, predicted families)."""
+        families = sorted(self.predicted)
+        verdicts = np.array([np.asarray(self.predicted[f], dtype=bool) for f in families]).reshape(len(families), -1).T
+        found = defaultdict(list)
+        for w, (source, row) in enumerate(zip(np.asarray(self.source).tolist(), verdicts.tolist(), strict=True)):
+            found[source, frozenset(f for f, has in zip(families, row, strict=True) if has)].append(w)
+        return {key: np.array(windows) for key, windows in found.items()}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share and its interval, as fractions.
+
+    Args:
+        value: the estimate.
+        low: end of the interval.
+        high: end of the interval.
+        pooled: sources in which some cell had too few labels of its own, so that the verdict on the family alone, and
+            not those on the others, decides the rate.
+    """
+
+    value: float
+    low: float
+    high: float
+    pooled: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no estimate.
+
+    Args:
+        reason: in words, with source and counts.
+        source: that has too few labels.
+        labels: windows annotated there.
+        share: of the mixture that hangs on them.
+    """
+
+    reason: str
+    source: str
+    labels: int
+    share: float
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def true_shares(
+    records: Records,
+    quotas: Mapping[Key, float],
+    *,
+    least: int = LEAST,
+    negligible: float = NEGLIGIBLE,
+    level: float = LEVEL,
+) -> dict[str, Estimate | Refusal]:
+    """What share of a mixture truly has each annotated family.
+
+    A stratum is a cell: a source and its predicted families. Where one of a source's cells with the same verdict on
+    the family has fewer than ``least`` annotated windows, those cells are pooled. A stratum that still has fewer is
+    refused if it carries more than ``negligible`` of the mixture; else it counts at the worst: the ends of its exact
+    (Clopper-Pearson) interval, 0 and 1 where it has no window at all, are added to the others', not in quadrature.
+
+    Args:
+        records: annotated windows.
+        quotas: items, or any amounts, by (source, predicted families).
+        least: annotated windows that a stratum needs.
+        negligible: fraction of the mixture.
+        level: of the intervals.
+
+    Raises:
+        PresightError: amounts that are none, or a cell of families that were not predicted.
+    """
+    total = sum(quotas.values())
+    for (source, families), amount in quotas.items():
+        if not np.isfinite(amount) or amount < 0:
+            raise PresightError(f"quotas.{source}", f"{amount!r} is no amount", "write a number of 0 or more")
+        for family in families - set(records.predicted):
+            raise PresightError(f"quotas.{source}", f"{family} was not predicted", nearest(family, records.predicted))
+    if not total > 0:
+        raise PresightError("quotas", "are all 0", "give at least one cell a positive amount")
+    windows = records.by_cell()
+    shares = {key: amount / total for key, amount in quotas.items() if amount > 0}
+    found: dict[str, Estimate | Refusal] = {}
+    for family in sorted(records.true):
+        strata = _strata(family, windows, shares, least)
+        short = [s for s in strata if len(s.windows) < least and s.share > negligible]
+        found[family] = _refuse(family, short, least) if short else _estimate(records, family, strata, least, level)
+    return found
+
+
+def source_shares(
+    records: Records, counts: Mapping[Key, float], *, least: int = LEAST, level: float = LEVEL
+) -> dict[str, dict[str, Estimate | Refusal]]:
+    """What share of each source's text truly has each family.
+
+    Args:
+        records: annotated windows.
+        counts: items of the source by (source, predicted families).
+        least: annotated windows that a stratum needs.
+        level: of the intervals.
+    """
+    return {
+        source: true_shares(records, {k: n for k, n in counts.items() if k[0] == source}, least=least, level=level)
+        for source in sorted({key[0] for key, n in counts.items() if n > 0})
+    }
+
+
+def labelled_for(
+    share: float,
+    family: str,
+    records: Records,
+    counts: Mapping[Key, float],
+    *,
+    least: int = LEAST,
+    level: float = LEVEL,
+) -> Estimate | Refusal:
+    """The labelled share to ask for so that ``share`` of a mixture truly has the family.
+
+    Text predicted to have the family, and text predicted not to, are each taken in the proportions of ``counts``: the
+    true share is then linear in the labelled one. The interval holds the labelled shares whose true share might be it.
+
+    Raises:
+        PresightError: no labelled share has such a true share.
+    """
+    parts = [{k: n for k, n in counts.items() if n > 0 and (family in k[1]) == verdict} for verdict in (True, False)]
+    if family not in records.true or not all(parts):
+        raise PresightError(f"families.{family}", "is not both annotated and predicted", "annotate some of its text")
+    rates = [true_shares(records, part, least=least, level=level)[family] for part in parts]
+    for rate in rates:
+        if isinstance(rate, Refusal):
+            return rate
+    hit, miss = (rate for rate in rates if isinstance(rate, Estimate))
+    if not miss.value <= share <= hit.value or miss.value == hit.value:
+        problem = f"no labelled share gives a true share of {100 * share:.3g} %"
+        raise PresightError(
+            f"families.{family}", problem, f"ask for {100 * miss.value:.3g} to {100 * hit.value:.3g} %"
+        )
+
+    def ends(x: float) -> tuple[float, float]:  # of the true share at a labelled share of x
+        value = x * hit.value + (1 - x) * miss.value
+        below = np.hypot(x * (hit.value - hit.low), (1 - x) * (miss.value - miss.low))
+        above = np.hypot(x * (hit.high - hit.value), (1 - x) * (miss.high - miss.value))
+        return float(value - below), float(value + above)
+
+    x = (share - miss.value) / (hit.value - miss.value)
+    low = _last(lambda y: ends(y)[1] < share, 0.0, x)
+    high = _last(lambda y: ends(y)[0] <= share, x, 1.0)
+    return Estimate(x, low, high, tuple(sorted({*hit.pooled, *miss.pooled})))
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """Cells that share a rate: their source, the verdict on the family, windows, share of the mixture."""
+
+    source: str
+    verdict: bool
+    windows: npt.NDArray[np.intp]
+    share: float
+    pooled: bool = False
+
+
+def _strata(
+    family: str, windows: Mapping[Key, npt.NDArray[np.intp]], shares: Mapping[Key, float], least: int
+) -> list[_Stratum]:
+    groups = defaultdict(list)
+    for source, families in sorted(shares, key=lambda key: (key[0], sorted(key[1]))):
+        key = source, families
+        stratum = _Stratum(source, family in families, windows.get(key, np.empty(0, np.intp)), shares[key])
+        groups[source, stratum.verdict].append(stratum)
+    found = []
+    for (source, verdict), cells in groups.items():
+        if len(cells) > 1 and min(len(cell.windows) for cell in cells) < least:
+            together = np.concatenate([cell.windows for cell in cells])
+            cells = [_Stratum(source, verdict, together, sum(cell.share for cell in cells), pooled=True)]
+        found += cells
+    return found
+
+
+def _refuse(family: str, short: list[_Stratum], least: int) -> Refusal:
+    worst = max(short, key=lambda stratum: stratum.share)
+    labels, verdict = len(worst.windows), "" if worst.verdict else "not "
+    reason = (
+        f"{100 * worst.share:.2g} % of the mixture is {worst.source} text predicted {verdict}to be {family}, of which "
+        f"{labels or 'no'} window{' is' if labels == 1 else 's are'} annotated, {least} being the least"
+    )
+    others = sorted({s.source for s in short} - {worst.source})
+    return Refusal(reason + (f"; so for {', '.join(others)}" if others else ""), worst.source, labels, worst.share)
+
+
+def _estimate(records: Records, family: str, strata: list[_Stratum], least: int, level: float) -> Estimate:
+    true = np.asarray(records.true[family], dtype=np.float64)
+    n = np.array([len(s.windows) for s in strata], dtype=np.float64)
+    k = np.array([true[s.windows].sum() for s in strata])
+    weight, thin = np.array([s.share for s in strata]), n < least
+    rate = np.where(thin, (k + 0.5) / (n + 1), k / np.maximum(n, 1))
+    effect = _design_effect(records, true, [s for s in strata if len(s.windows) >= least])
+    low, high = _limits(k, n, level, exact=True)
+    low[~thin], high[~thin] = _limits(k[~thin] / effect, n[~thin] / effect, level)
+    below, above = weight * (rate - low), weight * (high - rate)
+    value = float(weight @ rate)
+    return Estimate(
+        value,
+        max(0.0, value - float(np.sqrt((below[~thin] ** 2).sum()) + below[thin].sum())),
+        min(1.0, value + float(np.sqrt((above[~thin] ** 2).sum()) + above[thin].sum())),
+        tuple(sorted({s.source for s in strata if s.pooled})),
+    )
+
+
+def _design_effect(records: Records, true: Floats, strata: list[_Stratum]) -> float:
+    """How many times more the estimate varies than with independent windows, at least 1: documents stay together."""
+    if records.document is None or not strata:
+        return 1.0
+    _, document = np.unique(np.asarray(records.document), return_inverse=True)
+    sums, binomial = np.zeros(document.max() + 1), 0.0
+    for stratum in strata:
+        n, labels = len(stratum.windows), true[stratum.windows]
+        residual = stratum.share / n * (labels - labels.mean())
+        np.add.at(sums, document[stratum.windows], residual)
+        binomial += float((residual**2).sum())
+    return max(1.0, float((sums**2).sum()) / binomial) if binomial else 1.0
+
+
+def _limits(k: Floats, n: Floats, level: float, *, exact: bool = False) -> tuple[Floats, Floats]:
+    """Ends of the intervals of ``k`` in ``n``, which need not be whole: mid-P, or Clopper-Pearson where ``exact``.
+
+    Mid-P counts half of what was seen as beyond itself: near its level where the exact interval covers more.
+    """
+    from scipy.special import betaincc
+
+    tail = (1 - level) / 2
+    some, rest = np.where(k > 0, k, 1.0), np.where(n > k, n - k, 1.0)
+
+    def at_most(p: Floats, half: float) -> Floats:  # P(X ≤ k) less that share of P(X = k)
+        below = np.where(k > 0, betaincc(some, n - k + 1, p), 0.0)
+        return (1 - half) * np.where(n > k, betaincc(k + 1, rest, p), 1.0) + half * below
+
+    found = []
+    for half, target in ((1.0 if exact else 0.5, 1 - tail), (0.0 if exact else 0.5, tail)):
+        left, right = np.zeros(len(k)), np.ones(len(k))
+        for _ in range(50):
+            middle = (left + right) / 2
+            up = at_most(middle, half) > target
+            left, right = np.where(up, middle, left), np.where(up, right, middle)
+        found.append(left)
+    return np.where(k > 0, found[0], 0.0), np.where(n > k, found[1], 1.0)
+
+
+def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Where a condition that holds at ``low`` ceases, or ``high``."""
+    if holds(high):
+        return high
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
