@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,29 +46,37 @@ class Tokenize(ShardedStage):
         folder = inputs["documents"]
         described = json.loads((folder / INDEX).read_text())["sources"]
         track = Track(sum(each["bytes"] for each in described.values()) / self.parts, f"tokenising part {shard + 1}")
-        parts = {
-            source: {split: self._write(shard, source, split, out, inputs, track) for split in SPLITS}
-            for source in sorted(described)
-        }
+        parts = {source: self._source(shard, source, out, inputs, track) for source in sorted(described)}
         (scratch(out) / f"part-{shard:05d}.json").write_text(json.dumps(parts))
 
+    def _source(
+        self, shard: int, source: str, out: Path, inputs: Mapping[str, Path], track: Track
+    ) -> dict[str, dict[str, Any]]:
+        """Both splits of one part of a source, read once: what is held out, little, waits in memory."""
+        counts = {split: {"documents": 0, "bytes": 0} for split in SPLITS}
+        waiting: list[Any] = []
+
+        def train() -> Iterator[Any]:
+            for document in read_source(inputs["documents"] / source, shard, self.parts):
+                raw = document.text.encode("utf-8", "replace")
+                split = "heldout" if self.holds_out(raw) else "train"
+                counts[split]["documents"] += 1
+                counts[split]["bytes"] += len(raw)
+                track.advance(len(raw))
+                if split == "train":
+                    yield document
+                else:
+                    waiting.append(document)
+
+        written = {split: self._write(shard, source, split, documents, out, inputs) for split, documents in (("train", train()), ("heldout", waiting))}
+        return {split: counts[split] | written[split] for split in SPLITS}
+
     def _write(
-        self, shard: int, source: str, split: str, out: Path, inputs: Mapping[str, Path], track: Track
+        self, shard: int, source: str, split: str, documents: Iterable[Any], out: Path, inputs: Mapping[str, Path]
     ) -> dict[str, Any]:
         from datatrove.pipeline.tokens import DocumentTokenizer
 
         from corpus.tokenizer import END
-
-        counts = {"documents": 0, "bytes": 0}
-
-        def chosen() -> Iterator[Any]:
-            for document in read_source(inputs["documents"] / source, shard, self.parts):
-                if (split == "heldout") == self.holds_out(document.text):
-                    size = len(document.text.encode("utf-8", "replace"))
-                    counts["documents"] += 1
-                    counts["bytes"] += size
-                    track.advance(size)
-                    yield document
 
         # datatrove leaves `*.ds` of a killed run where it stood: write beside, then move into place
         work = scratch(out) / f"{split}-{source}-{shard}"
@@ -84,24 +92,24 @@ class Tokenize(ShardedStage):
             seed=0,
         )
         step.tokenizer.encode_special_tokens = True  # a document that spells the end-of-text token does not end there
-        step.run(chosen(), rank=shard, world_size=self.parts)
-        counts["token_bytes"] = step.token_size
+        step.run(iter(documents), rank=shard, world_size=self.parts)
+        written = work / f"{shard:05d}_unshuffled.ds"
+        if not written.exists() or not written.stat().st_size:
+            return {"token_bytes": step.token_size, "tokens": 0}
         name = f"{split}/{source}/{shard:05d}.ds"
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not counts["documents"]:
-            return {**counts, "tokens": 0}
-        written = work / f"{shard:05d}_unshuffled.ds"
         for suffix in ("", ".index"):
             written.with_name(written.name + suffix).replace(target.with_name(target.name + suffix))
         work.rmdir()
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {**counts, "tokens": target.stat().st_size // step.token_size, "path": name, "sha256": digest}
+        tokens = target.stat().st_size // step.token_size
+        return {"token_bytes": step.token_size, "tokens": tokens, "path": name, "sha256": digest}
 
-    def holds_out(self, text: str) -> bool:
-        """Whether a document belongs to the held-out split: a property of its text alone."""
-        return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]) < self.heldout * 2**64
+    def holds_out(self, text: bytes) -> bool:
+        """Whether a document of this UTF-8 belongs to the held-out split: a property of its text alone."""
+        return int.from_bytes(hashlib.sha256(text).digest()[:8]) < self.heldout * 2**64
 
     def finish(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Describe the shards in ``tokens.json`` and take the tokenizer along."""
