@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING
 from presight.exports import lazy
 
 if TYPE_CHECKING:
+    from corpus.clean.benchmark import Benchmark as Benchmark
+    from corpus.clean.deduplicate import Deduplicate as Deduplicate
+    from corpus.clean.duplicates import Duplicates as Duplicates
     from corpus.clean.filter import Clean as Clean
+    from corpus.clean.signatures import Signatures as Signatures
     from corpus.documents import Documents as Documents
     from corpus.documents import Sample as Sample
     from corpus.hub import Hub as Hub
     from corpus.invented import Invented as Invented
+    from corpus.labels.annotations import Annotations as Annotations
+    from corpus.labels.annotations import SampleAnnotations as SampleAnnotations
     from corpus.labels.cells import Cells as Cells
+    from corpus.labels.classifier import TrainClassifier as TrainClassifier
     from corpus.labels.label import Label as Label
     from corpus.mix import Mix as Mix
     from corpus.mixture import Mixture as Mixture
@@ -22,18 +29,25 @@ if TYPE_CHECKING:
 __getattr__, __all__ = lazy(
     "corpus",
     {
+        "Annotations": "labels.annotations",
+        "Benchmark": "clean.benchmark",
         "Cells": "labels.cells",
         "Clean": "clean.filter",
+        "Deduplicate": "clean.deduplicate",
         "Documents": "documents",
+        "Duplicates": "clean.duplicates",
         "Hub": "hub",
         "Invented": "invented",
         "Label": "labels.label",
         "Mix": "mix",
         "Mixture": "mixture",
         "Sample": "documents",
+        "SampleAnnotations": "labels.annotations",
         "Sampler": "sampler",
+        "Signatures": "clean.signatures",
         "Tokenize": "tokens",
         "Tokenizer": "tokenizer",
+        "TrainClassifier": "labels.classifier",
         "Windows": "windows",
     },
 )

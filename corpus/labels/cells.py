@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from corpus import segments
+from corpus.labels.classifier import OUT_OF_FOLD
 from corpus.labels.label import LABELS
 from corpus.labels.taxonomy import Taxonomy
 from corpus.permutation import scrambled
@@ -23,7 +24,6 @@ from presight.errors import EXIT_DATA, PresightError, nearest
 from presight.stage import FrozenMap, Needs, Stage
 
 CELLS = "cells.json"
-OUT_OF_FOLD = "outoffold.jsonl"
 NONE = "none"  # the cell of items that belong to no family
 MOST = 6  # families at once: 64 cells a source
 
