@@ -45,14 +45,15 @@ def made(place: Path, megabytes: float) -> dict[str, Path]:
     for name, stage in {
         "documents": text, "tokenizer": tokenizer, "tokens": tokens, "annotations": annotations, "classifier": classifier,
     }.items():
-        out = place / name / "payload"
+        out = found[name] = place / name / "payload"
+        if out.exists():
+            continue
         out.mkdir(parents=True)
         if name == "tokens":
             stage.run_shard(0, out, found)
             stage.finish(out, found)
         else:
             stage.run(out, found)
-        found[name] = out
     return found
 
 
@@ -77,12 +78,11 @@ def label_pass(found: dict[str, Path]) -> None:
     texts = [text for stream, cut in zip(streams, bounds, strict=True) for text in spelling.texts(stream, cut)]
     size = sum(len(text.encode()) for text in texts) / 1e6
 
-    class Block(FastTextClassifierFilter):
-        """datatrove's block; it asks for one of the wheels that fail with numpy 2, by name."""
-
-        _requires_dependencies = ["fasttext"]  # noqa: RUF012 — the attribute datatrove reads
-
-    block = Block(str(found["classifier"] / "model.bin"), keep_labels=[(model.labels[0], 2.0)], newline_replacement=" ")
+    # it asks by name for one of the wheels that fail with numpy 2
+    FastTextClassifierFilter._requires_dependencies = []
+    block = FastTextClassifierFilter(
+        str(found["classifier"] / "model.bin"), keep_labels=[(model.labels[0], 2.0)], newline_replacement=" "
+    )
     block.model  # noqa: B018 — loaded before the clock runs
 
     def theirs() -> None:
@@ -147,9 +147,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=float, default=2.0, help="text of each source")
+    parser.add_argument("--work", type=Path, help="folder that keeps what is made for the next time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = made(Path(folder), options.megabytes)
+        found = made(options.work or Path(folder), options.megabytes)
         label_pass(found)
         tokenising(found, Path(folder))
 

@@ -42,8 +42,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Source and families, ``web:reasoning&visual`` or ``web:none``."""
-        return f"{self.source}:{'&'.join(sorted(self.families)) or 'none'}"
+        """Source and families, ``web/reasoning+visual`` or ``web/none``."""
+        return f"{self.source}/{'+'.join(sorted(self.families)) or 'none'}"
 
 
 class Bound(NamedTuple):
@@ -116,9 +116,10 @@ def solve(
         *_requests("overlaps", overlaps or {}, cells),
     ]
     supply = np.array([cell.supply for cell in cells], dtype=np.float64)
-    near = supply if natural is None else np.asarray(natural, dtype=np.float64)[order]
+    near = supply if natural is None else np.asarray(natural, dtype=np.float64)
     if near.shape != supply.shape or not np.isfinite(near).all() or (near < 0).any() or near.sum() <= 0:
-        raise PresightError("natural", "are no proportions of the cells", "give one number of 0 or more to each cell")
+        raise PresightError("natural", "are no proportions of the cells", "give each cell a number of 0 or more")
+    near = supply if natural is None else near[order]
     demand = Demand(
         sources=tuple(cell.source for cell in cells),
         families=tuple(cell.families for cell in cells),
@@ -156,8 +157,8 @@ def quotas(shares: Vector, items: int, requests: Sequence[Request]) -> npt.NDArr
     They always sum to ``items``, and each is its exact number rounded up or down, so it keeps every cap that is a
     whole number. Among such roundings that keep every request within one item (bounds: strictly, if that can be, else
     within one item) the one nearest the shares is taken; ties go to earlier cells. Where none does, as may happen with
-    three families and more, or where the search is cut off, or beyond ``CELLS`` cells, it is the largest remainder, and
-    a request may miss by as many items as it has cells.
+    three families and more, or where the search is cut off, or beyond ``CELLS`` cells, it is the largest remainder,
+    and a request may miss by up to as many items as it has cells.
 
     Args:
         shares: [cells], summing to 1.
@@ -202,12 +203,11 @@ def _round(
     # rank and, so that two ranks do not add up to another two, by a golden sequence
     golden = np.modf(np.arange(1, len(part) + 1) * 0.6180339887498949)[0]
     cost = 1e6 * (1 - 2 * part.round(4)) + 50 * (np.arange(len(part)) + golden) / len(part) ** 2
+    whole = np.ones(len(part))
     for bounds in (strict, within):
         low, high = np.array(bounds).T
         rows = LinearConstraint(matrix, [short, *(low - given)], [short, *(high - given)])
-        found = milp(
-            cost, integrality=np.ones(len(part)), bounds=(0, 1), constraints=rows, options={"node_limit": NODES}
-        )
+        found = milp(cost, integrality=whole, bounds=(0, 1), constraints=rows, options={"node_limit": NODES})
         if found.x is not None:
             return np.flatnonzero(found.x > 0.5)
     return None

@@ -1,8 +1,8 @@
 """The point of least divergence from given proportions under linear requests and caps.
 
-Minimise KL(q ‖ n) = Σ q log(q / n) over ``low ≤ A q ≤ high``, ``0 ≤ q ≤ upper``. The minimum is unique. Its dual has one
-multiplier a bound, and ``q = min(upper, n · exp(Bᵀx))``, so a regularised Newton method on a few multipliers, projected
-where they must not be negative (Bertsekas, SIAM J. Control Optim. 20, 1982), ends at machine precision.
+Minimise KL(q ‖ n) = Σ q log(q / n) over ``low ≤ A q ≤ high``, ``0 ≤ q ≤ upper``. The minimum is unique. Its dual has
+one multiplier a bound, and ``q = min(upper, n · exp(Bᵀx))``: a regularised Newton method on those few multipliers,
+projected where they must not be negative (Bertsekas, SIAM J. Control Optim. 20, 1982), ends at machine precision.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SLACK = 1e-12  # a share below is none: far under an item of any budget
 
 @dataclass(frozen=True)
 class Rows:
-    """Linear bounds ``low ≤ matrix @ q ≤ high``, beside ``0 ≤ q``.
+    """Linear bounds ``low ≤ matrix @ q ≤ high`` on shares, beside ``0 ≤ q``; from 0 to 1 there is none.
 
     Args:
-        matrix: [rows, cells].
+        matrix: [rows, cells] of 0 and 1.
         low: [rows].
         high: [rows].
     """
@@ -34,26 +34,24 @@ class Rows:
     low: Vector
     high: Vector
 
-    def extreme(self, cost: Any, upper: Vector, more: Any = None, width: int = 0) -> Vector | None:
-        """The point [cells + width] of least cost, or None where no point meets the bounds.
+    def extreme(self, cost: Any, upper: Vector, more: tuple[Any, Vector] | None = None) -> Vector | None:
+        """The point [cells + further variables] of least cost, or None where no point meets the bounds.
 
         Args:
-            cost: [cells + width] of the cells, and of further variables from 0 up.
-            upper: [cells + width]; inf where there is no bound.
-            more: further rows, [k, cells + width] sparse, each to be 0 at most; or a pair (rows, right hand sides).
-            width: how many further variables there are.
+            cost: of the cells, then of the further variables; all are 0 at least.
+            upper: of the same; inf where there is no bound.
+            more: sparse rows over all of them, and what each may come to at most.
         """
         from scipy.optimize import linprog
         from scipy.sparse import csr_array, hstack, vstack
 
-        matrix = hstack([csr_array(self.matrix), csr_array((len(self.low), width))], format="csr") if width else None
-        matrix = csr_array(self.matrix) if matrix is None else matrix
-        exact, below, above = self.low == self.high, np.isfinite(self.high), np.isfinite(self.low)
-        below, above = below & ~exact, above & ~exact
+        width = len(upper) - self.matrix.shape[1]
+        matrix = hstack([csr_array(self.matrix), csr_array((len(self.low), width))], format="csr")
+        exact = self.low == self.high
+        below, above = ~exact & (self.high < 1), ~exact & (self.low > 0)
         most, ends = [matrix[below], -matrix[above]], [self.high[below], -self.low[above]]
         if more is not None:
-            rows, right = more if isinstance(more, tuple) else (more, np.zeros(more.shape[0]))
-            most, ends = [*most, rows], [*ends, right]
+            most, ends = [*most, more[0]], [*ends, more[1]]
         for tolerance in (1e-10, 1e-7):  # the solver may give up on the finer one
             found = linprog(
                 cost,
@@ -78,22 +76,21 @@ def support(rows: Rows, natural: Vector, upper: Vector) -> npt.NDArray[np.bool_]
 
     # q ≥ s · floor with s as large as it gets: one programme where every cell can be positive at once, the usual case
     floor = np.minimum(natural, upper)
-    open_ = floor > 0
+    some = floor > 0
+    limit = np.where(some, upper, 0.0)
     more = hstack([-eye_array(len(upper)), csr_array(floor[:, None])], format="csr")
-    limit = np.where(open_, upper, 0.0)
-    point = rows.extreme(np.append(0 * upper, -1.0), np.append(limit, 1.0), more, 1)
+    point = rows.extreme(np.append(0 * upper, -1.0), np.append(limit, 1.0), (more, 0 * upper))
     if point is None:
         return None
     if point[-1] > 1e-6:
-        return open_
-    unseen = open_ & (upper > SLACK)
+        return some
+    unseen = some & (upper > SLACK)
     while unseen.any():
         point = rows.extreme(np.where(unseen, -1.0, 0.0), limit)
-        seen = unseen & (point > SLACK) if point is not None else unseen & False
-        if not seen.any():
+        if point is None or not (unseen & (point > SLACK)).any():
             break
-        unseen &= ~seen
-    return open_ & ~unseen
+        unseen &= point <= SLACK
+    return some & ~unseen
 
 
 def project(rows: Rows, natural: Vector, upper: Vector) -> tuple[Vector, Vector, Vector] | None:
@@ -106,16 +103,16 @@ def project(rows: Rows, natural: Vector, upper: Vector) -> tuple[Vector, Vector,
 
     Returns:
         Shares [cells]; how fast the divergence grows, in nats per unit of share, as each row's active bound rises
-        [rows] (negative where a lower bound holds it down from above); and how fast it falls as a cap rises [cells].
-        Where rows depend on one another these prices are one of several valid sets. A row at the edge of what is
-        possible has no finite price; cells it forces to 0 are taken out first.
+        [rows], negative where it falls; and how fast it falls as a cap rises [cells]. Where rows depend on one another
+        these prices are one of several valid sets. A row at the edge of what is possible has no finite price; the
+        cells that it forces to 0 are taken out first.
     """
     cells = support(rows, natural, upper)
     if cells is None:
         return None
     matrix = rows.matrix[:, cells]
     exact = rows.low == rows.high
-    lower, higher = ~exact & (rows.low > 0), ~exact & np.isfinite(rows.high)
+    lower, higher = ~exact & (rows.low > 0), ~exact & (rows.high < 1)
     signed = np.concatenate([matrix[exact], matrix[lower], -matrix[higher]])
     ends = np.concatenate([rows.low[exact], rows.low[lower], -rows.high[higher]])
     free = np.arange(len(ends)) < exact.sum()

@@ -18,6 +18,8 @@ MAX_ITEMS = 2**31
 _CANDIDATES = 1000  # searched on either side of n / golden ratio
 _GOLDEN = (1 + 5**0.5) / 2
 
+Integers = npt.NDArray[np.int64]
+
 
 def golden_step(n: int) -> int:
     """The step, coprime to ``n``, whose continued fraction has the smallest sum of quotients near n / golden ratio.
@@ -39,27 +41,28 @@ def golden_step(n: int) -> int:
     return int(steps[np.lexsort((steps, abs(steps - centre), total))[0]])
 
 
-def floor_sum(count: int, modulus: int, slope: int, offset: int) -> int:
-    """Sum over j < ``count`` of (slope·j + offset) // modulus, in O(log modulus) exact steps; arguments ≥ 0.
+def floor_sum(count: int, modulus: int, slope: int, offset: Integers) -> Integers:
+    """Sum over j < ``count`` of (slope·j + offset) // modulus for each offset, in O(log modulus): int64[offsets].
 
     Full periods are taken out of slope and offset; what remains are lattice points under a line, counted again with
-    the axes exchanged, as in Euclid's algorithm.
+    the axes exchanged, as in Euclid's algorithm: its quotients are those of slope and modulus, whatever the offset.
+    Exact where no argument is negative or over ``MAX_ITEMS`` and the slope is at most the modulus.
     """
-    total = 0
-    while count:
-        total += (count - 1) * count // 2 * (slope // modulus) + count * (offset // modulus)
-        slope, offset = slope % modulus, offset % modulus
-        top = slope * count + offset
-        count, offset = divmod(top, modulus)
+    total, width = np.zeros_like(offset), np.full_like(offset, count)
+    while width.any():
+        turns, slope = divmod(slope, modulus)
+        more, offset = np.divmod(offset, modulus)
+        total += (width - 1) * width // 2 * turns + width * more
+        width, offset = np.divmod(slope * width + offset, modulus)
         slope, modulus = modulus, slope
     return total
 
 
-def hits_below(bounds: list[int], count: int, n: int, step: int) -> list[int]:
-    """For each bound in [0, n]: how many of the rotation's first ``count`` residues lie below it."""
-    turns = floor_sum(count, n, step, 0)
-    # [r < c] = ⌊x/n⌋ − ⌊(x − c)/n⌋ for x = step·j, r = x mod n; one n is added to keep the second numerator positive.
-    return [count + turns - floor_sum(count, n, step, n - bound) for bound in bounds]
+def hits_below(bounds: Integers, count: int, n: int, step: int) -> Integers:
+    """For each bound in [0, n]: how many of the rotation's first ``count`` residues lie below it; int64[bounds]."""
+    # [r < c] = ⌊x/n⌋ − ⌊(x − c)/n⌋ for x = step·j, r = x mod n; one n is added to keep both numerators positive.
+    sums = floor_sum(count, n, step, n - np.concatenate([[0], bounds]))
+    return sums[0] - sums[1:]
 
 
 class Rotation:
@@ -78,9 +81,9 @@ class Rotation:
     def __len__(self) -> int:
         return self._items
 
-    def drawn(self, count: int) -> npt.NDArray[np.int64]:
+    def drawn(self, count: int) -> Integers:
         """Items of each pool among the first ``count``: int64[pools]."""
-        return np.diff(hits_below(self._bounds.tolist(), count, self._items, self.step))
+        return np.diff(hits_below(self._bounds, count, self._items, self.step))
 
     def pools(self, start: int, length: int) -> npt.NDArray[np.int16]:
         """The pool of each of ``length`` ≤ BLOCK items from ``start`` on: int16[length]."""
@@ -89,6 +92,6 @@ class Rotation:
         return np.searchsorted(self._bounds[1:], residue, side="right").astype(np.int16)
 
     @cached_property
-    def _stride(self) -> npt.NDArray[np.int64]:
+    def _stride(self) -> Integers:
         """Residues of a block that starts at 0."""
         return np.arange(BLOCK) * self.step % self._items

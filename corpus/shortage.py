@@ -109,18 +109,18 @@ def explain(demand: Demand) -> PresightError:
         return PresightError("budget", f"{demand.items:,} items asked, but the whole supply gives {most:,}", mend)
     first, rest = core[0], core[1:]
     beside = f" beside {', '.join(map(str, rest))}" if rest else ""
-    low, high = _range(demand.rows(rest), first, upper)
+    low, high = _range(demand.rows(rest), first, upper) or (first.low, first.high)
     short = high < first.low
     passes = sorted({e for e, m in zip(demand.epochs, first.members, strict=True) if m == short})
     times = f" × max_epochs {passes[0]:g}" if len(passes) == 1 else " × max_epochs"
     limit = times if capped else ", at any max_epochs,"
-    where = _where(demand, first.members == short)
+    where = "" if short and first.field.startswith("sources.") else _where(demand, first.members == short)
     if short:
         amount, gives = percent(first.low), f"gives at most {math.floor(high * demand.items + 1e-6):,}"
-        supply = f"the supply of {first.text} text ({where})"
+        supply = f"the supply of {first.text} text{where}"
     else:
         amount, gives = percent(first.high), f"leaves at least {math.ceil(low * demand.items - 1e-6):,} of it"
-        supply = f"the supply of text that is not {first.text} ({where})"
+        supply = f"the supply of text that is not {first.text}{where}"
     bound = "" if first.low == first.high else "at least " if short else "at most "
     problem = f"{bound}{amount} of {demand.items:,} items asked, but {supply}{limit} {gives}{beside}"
     return PresightError(first.field, problem, mend)
@@ -166,7 +166,7 @@ def _contradiction(free: Demand) -> PresightError:
     upper = np.ones(len(free.supply))
     core = _core(free, upper)
     mends = [mend for request in core for mend in _nearest_share(free, request, upper)]
-    problem = f"{', '.join(map(str, core))} cannot hold at once in any text"
+    problem = f"{', '.join(map(str, core))} cannot hold at once"
     return PresightError(core[0].field, problem, _either(mends[:MENDS]) or "drop one of them")
 
 
@@ -187,7 +187,7 @@ def _nearest_share(demand: Demand, request: Request, upper: Vector) -> list[str]
 def _larger_supply(demand: Demand) -> list[str]:
     """The least epochs and the largest budget at which all requests can be met."""
     mends = []
-    factor = _least_factor(demand, demand.supply * np.array(demand.epochs), demand.used)
+    factor = _least_factor(demand, demand.supply * np.array(demand.epochs), demand.used.astype(np.float64))
     one = len(set(demand.epochs)) == 1
     unit = decimal(demand.epochs[0]) if one else Fraction(1)
 
@@ -205,9 +205,9 @@ def _larger_supply(demand: Demand) -> list[str]:
             low, high = (low, middle) if enough(middle) else (middle + 1, high)
         if stride < 10**6:
             mends.append(
-                f"raise max_epochs to {high / 100:g}" if one else f"raise every max_epochs {high / 100:g}-fold"
+                f"raise {'max_epochs to' if one else 'every max_epochs'} {high / 100:g}{'' if one else '-fold'}"
             )
-    factor = _least_factor(demand, demand.caps(), np.zeros(len(demand.supply)))
+    factor = _least_factor(demand, demand.caps(), np.zeros(len(demand.used)))
     if factor is not None:
         most = math.floor(demand.items / factor + 1e-9)
         if most >= 1:
@@ -223,15 +223,16 @@ def _least_factor(demand: Demand, caps: Vector, used: Vector) -> float | None:
     cells = len(caps)
     rows = hstack([eye_array(cells), csr_array(-caps[:, None] / demand.items)], format="csr")
     cost, upper = np.append(np.zeros(cells), 1.0), np.append(np.ones(cells), np.inf)
-    point = demand.rows().extreme(cost, upper, (rows, -used / demand.items), 1)
+    point = demand.rows().extreme(cost, upper, (rows, -used / demand.items))
     return None if point is None else float(point[-1])
 
 
 def _where(demand: Demand, members: npt.NDArray[np.bool_]) -> str:
+    """Which sources have such text."""
     having = sorted({demand.sources[c] for c in np.flatnonzero(members & (demand.supply > 0))})
     if len(having) > NAMED:
-        return f"{', '.join(having[: NAMED - 1])} and {len(having) - NAMED + 1} more"
-    return ", ".join(having) or "none"
+        return f" ({', '.join(having[: NAMED - 1])} and {len(having) - NAMED + 1} more)"
+    return f" ({', '.join(having) or 'none'})"
 
 
 def _either(mends: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+BLOCK = 2**15  # tokens
+
 
 class Spelling:
     """Text of token ranges.
@@ -21,22 +23,41 @@ class Spelling:
     def __init__(self, path: Path) -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
         self._path = path
-        self._table = _table(document) if _byte_level(document) else None
+        self._spelled: npt.NDArray[np.uint8] | None = None
+        if _byte_level(document):
+            table = _table(document)
+            self._spelled = np.frombuffer(b"".join(table), dtype=np.uint8)
+            self._size = np.array([len(each) for each in table], dtype=np.int64)
+            self._start = np.cumsum(self._size) - self._size
 
     def texts(self, tokens: npt.NDArray[Any], bounds: npt.NDArray[np.int64]) -> list[str]:
         """The text of each range bounds[k] … bounds[k + 1] − 1 of ``tokens``; special tokens spell nothing.
 
         A character that a bound cuts in two becomes the replacement character on both sides.
         """
-        if self._table is None:
+        if self._spelled is None:
             rows = [tokens[start:stop].tolist() for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
             return list(self._tokenizer().decode_batch(rows, skip_special_tokens=True))
-        spelled = list(map(self._table.__getitem__, tokens[bounds[0] : bounds[-1]].tolist()))
-        cuts = (bounds - bounds[0]).tolist()
-        return [
-            b"".join(spelled[start:stop]).decode("utf-8", "replace")
-            for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
-        ]
+        found: list[str] = []
+        at = 0
+        while at < len(bounds) - 1:  # by blocks: the arrays below stay in the cache
+            stop = max(at + 1, int(np.searchsorted(bounds, bounds[at] + BLOCK, side="right")) - 1)
+            found += self._block(self._spelled, tokens, bounds[at : stop + 1])
+            at = stop
+        return found
+
+    def _block(
+        self, spelled: npt.NDArray[np.uint8], tokens: npt.NDArray[Any], bounds: npt.NDArray[np.int64]
+    ) -> list[str]:
+        """One gather for all bytes: each lies as far from its token's start in the table as from it in the text."""
+        numbers = tokens[bounds[0] : bounds[-1]].astype(np.intp)
+        sizes = self._size.take(numbers)
+        ends = np.concatenate([[0], sizes.cumsum()])
+        place = (self._start.take(numbers) - ends[:-1]).repeat(sizes)
+        place += np.arange(len(place))
+        raw = spelled.take(place).tobytes()
+        cuts = ends[bounds - bounds[0]].tolist()
+        return [raw[start:stop].decode("utf-8", "replace") for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
 
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer

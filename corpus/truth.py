@@ -1,14 +1,14 @@
 """True shares of a mixture: its labels come from a classifier, and a classifier errs.
 
 Windows that were annotated, and whose labels a model predicted that had not seen them (out of fold), tell for each
-source how often text predicted to have a family truly has it, and how often text predicted not to has it all the same.
-The true share of a mixture is the mean of these rates over its quotas: post-stratification. No confusion matrix need be
+source how often text predicted to have a family truly has it, and how often text predicted not to has it after all.
+The true share of a mixture is the mean of these rates over its quotas: post-stratification. No confusion matrix is
 inverted, and it holds for any sampling of windows that depends only on source and predicted labels.
 
 Intervals are mid-P limits of each stratum, put together by the method of variance estimates recovery (Zou and Donner,
 Statistics in Medicine 27, 2008). Summing draws from Jeffreys posteriors would be simpler and is wrong where a label is
-rare: half a prior event in each of many strata adds up, and 95 % intervals of a label at 0.5 % covered down to 1 % in
-simulation; these covered 90 to 99 %.
+rare, for half a prior event in each of many strata adds up: of 95 % intervals for a label at 0.5 % in 28 strata, 1 %
+held the truth in simulation. Of these 90 % did, and over other worlds 92 to 98 %.
 """
 
 from __future__ import annotations
@@ -62,11 +62,16 @@ class Records:
     def by_cell(self) -> dict[Key, npt.NDArray[np.intp]]:
         """Which windows lie in each (source, predicted families)."""
         families = sorted(self.predicted)
-        verdicts = np.array([np.asarray(self.predicted[f], dtype=bool) for f in families]).reshape(len(families), -1).T
-        found = defaultdict(list)
-        for w, (source, row) in enumerate(zip(np.asarray(self.source).tolist(), verdicts.tolist(), strict=True)):
-            found[source, frozenset(f for f, has in zip(families, row, strict=True) if has)].append(w)
-        return {key: np.array(windows) for key, windows in found.items()}
+        sources, code = np.unique(np.asarray(self.source), return_inverse=True)
+        for family in families:
+            code = 2 * code + np.asarray(self.predicted[family], dtype=bool)
+        order = np.argsort(code, kind="stable")
+        cells, starts = np.unique(code[order], return_index=True)
+        has = cells[:, None] >> np.arange(len(families))[::-1] & 1
+        return {
+            (str(sources[c >> len(families)]), frozenset(np.array(families, dtype=object)[row == 1])): windows
+            for c, row, windows in zip(cells, has, np.split(order, starts[1:]), strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -259,7 +264,8 @@ def _estimate(records: Records, family: str, strata: list[_Stratum], least: int,
     weight, thin = np.array([s.share for s in strata]), n < least
     rate = np.where(thin, (k + 0.5) / (n + 1), k / np.maximum(n, 1))
     effect = _design_effect(records, true, [s for s in strata if len(s.windows) >= least])
-    low, high = _limits(k, n, level, exact=True)
+    low, high = np.empty_like(rate), np.empty_like(rate)
+    low[thin], high[thin] = _limits(k[thin], n[thin], level, exact=True)
     low[~thin], high[~thin] = _limits(k[~thin] / effect, n[~thin] / effect, level)
     below, above = weight * (rate - low), weight * (high - rate)
     value = float(weight @ rate)
@@ -290,23 +296,23 @@ def _limits(k: Floats, n: Floats, level: float, *, exact: bool = False) -> tuple
 
     Mid-P counts half of what was seen as beyond itself: near its level where the exact interval covers more.
     """
-    from scipy.special import betaincc
+    from scipy.special import betaincc, betaincinv
 
     tail = (1 - level) / 2
     some, rest = np.where(k > 0, k, 1.0), np.where(n > k, n - k, 1.0)
-
-    def at_most(p: Floats, half: float) -> Floats:  # P(X ≤ k) less that share of P(X = k)
-        below = np.where(k > 0, betaincc(some, n - k + 1, p), 0.0)
-        return (1 - half) * np.where(n > k, betaincc(k + 1, rest, p), 1.0) + half * below
-
+    low = np.where(k > 0, betaincinv(some, n - k + 1, tail), 0.0)
+    high = np.where(n > k, betaincinv(k + 1, rest, 1 - tail), 1.0)
+    if exact:
+        return low, high
     found = []
-    for half, target in ((1.0 if exact else 0.5, 1 - tail), (0.0 if exact else 0.5, tail)):
-        left, right = np.zeros(len(k)), np.ones(len(k))
-        for _ in range(50):
-            middle = (left + right) / 2
-            up = at_most(middle, half) > target
-            left, right = np.where(up, middle, left), np.where(up, right, middle)
-        found.append(left)
+    for target in (1 - tail, tail):
+        left, right = low, high  # the exact interval holds the other
+        for _ in range(16):  # to a millionth
+            p = (left + right) / 2
+            fewer = np.where(k > 0, betaincc(some, n - k + 1, p), 0.0)  # P(X < k)
+            up = (fewer + np.where(n > k, betaincc(k + 1, rest, p), 1.0)) / 2 > target
+            left, right = np.where(up, p, left), np.where(up, right, p)
+        found.append((left + right) / 2)
     return np.where(k > 0, found[0], 0.0), np.where(n > k, found[1], 1.0)
 
 

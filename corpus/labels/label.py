@@ -51,7 +51,7 @@ class Label(ShardedStage):
 
     def finish(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Describe the labels in ``labels.json``."""
-        describe(inputs["tokens"], inputs["classifier"], out, self.segment, scratch(out))
+        describe(inputs["tokens"], inputs["classifier"], out, self.segment)
 
 
 def token_shards(described: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def score(
     return scores
 
 
-def describe(tokens: Path, classifier: Path, out: Path, longest: int, work: Path) -> None:
+def describe(tokens: Path, classifier: Path, out: Path, longest: int) -> None:
     """Write ``labels.json`` and ``counts.json``: where the labels lie, and each source's share of each label."""
     from corpus.labels.classifier import OUT_OF_FOLD, Classifier
 

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from presight.cli import labels
 from presight.errors import EXIT_USER
 
 app = typer.Typer(
     help="Label text, mix it to exact proportions, and check what a mixture promises.", no_args_is_help=True
 )
+labels.register(app)
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write; must not exist, or be one to continue.")]
 
 
 @app.command("mix")

@@ -15,26 +15,29 @@ app = typer.Typer(help="Real sample data out of ordinary packages.", no_args_is_
 
 
 class Tier(StrEnum):
-    """How much sample data."""
+    """A set of roles: to train on, or to find the text of the published labels."""
 
     small = "small"
+    full = "full"
+    labels = "labels"
 
 
 @app.command("list")
 def list_roles(
+    tier: Annotated[Tier | None, typer.Option(help="Only what belongs to it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show the sample data: what there is, where it comes from, and what is here already."""
     from presight.packages import cached, packages, roles
 
     rows: list[dict[str, Any]] = []
-    for role in roles().values():
+    for role in (each for each in roles().values() if tier is None or tier in each.tiers):
         found = cached(role.name)
         made_of = [packages()[name] for name in role.sources]
         rows.append(
             {
                 "role": role.name,
-                "tier": role.tier,
+                "tiers": role.tiers,
                 "packages": [
                     {
                         "name": package.name,
@@ -51,9 +54,14 @@ def list_roles(
             }
         )
     if as_json:
-        typer.echo(json.dumps({"roles": rows, "bytes": sum(row["bytes"] for row in rows)}, indent=1))
+        typer.echo(json.dumps({"roles": rows, "bytes": _bytes(rows)}, indent=1))
         return
     _print_table(rows)
+
+
+def _bytes(rows: list[dict[str, Any]]) -> int:
+    """Size of the downloads: a package that several roles read is fetched once."""
+    return sum({package["name"]: package["bytes"] for row in rows for package in row["packages"]}.values())
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -62,16 +70,18 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
     table = Table("role", "package", "registry", "version", "licence", show_footer=True, box=None)
     table.columns[0].footer = "in all"
-    table.add_column("MB", f"{sum(row['bytes'] for row in rows) / 1e6:.1f}", justify="right")
+    table.add_column("MB", f"{_bytes(rows) / 1e6:.1f}", justify="right")
+    table.add_column("tiers")
     table.add_column("cached", f"{sum(row['cached'] for row in rows)} of {len(rows)}", justify="center")
     for row in rows:
         for k, package in enumerate(row["packages"]):
             cells = [package[key] for key in ("name", "registry", "version", "licence")]
-            here = ("yes" if row["cached"] else "–") if k == 0 else ""
-            table.add_row(row["role"] if k == 0 else "", *cells, f"{package['bytes'] / 1e6:.1f}", here)
+            cells = [row["role"], *cells] if k == 0 else ["", *cells]
+            last = [" ".join(row["tiers"]), "yes" if row["cached"] else "–"] if k == 0 else []
+            table.add_row(*cells, f"{package['bytes'] / 1e6:.1f}", *last)
     console = Console()
     if not console.is_terminal:
-        console.width = 140  # a pipe has no width to fit into
+        console.width = 180  # a pipe has no width to fit into
     console.print(table)
 
 
@@ -89,7 +99,7 @@ def get_roles(
 
     from presight.packages import cache_root, fetch_all, role, roles
 
-    wanted = [role(name).name for name in names or [r.name for r in roles().values() if r.tier == tier]]
+    wanted = [role(name).name for name in names or [r.name for r in roles().values() if tier in r.tiers]]
     console = Console(stderr=True)
     say = partial(console.print, highlight=False, soft_wrap=True)
     columns = (

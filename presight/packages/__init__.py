@@ -2,7 +2,7 @@
 
 from presight.packages.archive import Archive
 from presight.packages.cache import Fetched, Progress, cache_root, cached, fetch, fetch_all
-from presight.packages.manifest import Package, Role, Source, packages, role, roles
+from presight.packages.manifest import Package, Role, Source, packages, role, roles, texts
 from presight.packages.settling import digests
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "packages",
     "role",
     "roles",
+    "texts",
 ]

@@ -1,7 +1,8 @@
 """The cache of package archives: fetched once, checked against the manifest, read where they lie.
 
-``PRESIGHT_CACHE`` names the folder, ``~/.cache/presight`` by default. Each role has a folder of its own with its
-archives and ``verified.json``, which remembers their sizes and times so that a second call hashes nothing.
+``PRESIGHT_CACHE`` names the folder, ``~/.cache/presight`` by default. Each role has a folder of its own with the
+archives that it was the first to need and ``verified.json``, which remembers sizes and times so that a second call
+hashes nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,18 +56,23 @@ def cache_root() -> Path:
 def cached(name: str) -> Fetched | None:
     """The role's data if they are here whole and known; asks no registry.
 
+    The running Python is preferred to a download of another.
+
     Raises:
         PresightError: there is no such role.
     """
     role = manifest.role(name)
-    if (found := _recorded(role)) and found.digest in role.digests:
-        return found
-    present = {package: clients.find(manifest.packages()[package], _folder(role)) for package in role.sources}
-    archives = {package: path for package, path in present.items() if path}
-    try:
-        return _verified(role, archives) if archives.keys() == role.sources.keys() else None
-    except PresightError:
-        return None
+    recorded = _recorded(role)
+    for archives, needed in ((_local(role), role.local), (_present(role), role.sources)):
+        if not needed or archives.keys() != needed.keys():
+            continue
+        if recorded and recorded.archives == archives:
+            return recorded
+        try:
+            return _verified(role, archives)
+        except PresightError:
+            continue
+    return None
 
 
 def fetch(name: str, progress: Progress | None = None) -> Fetched:
@@ -81,15 +88,22 @@ def fetch(name: str, progress: Progress | None = None) -> Fetched:
     role = manifest.role(name)
     if found := cached(name):
         return found
+    here = _present(role)
+    if here.keys() == role.sources.keys():  # and yet not known: damaged, or other versions
+        here = {}
     try:
-        return _verified(role, dict(_downloads(role, progress)))
+        archives = here | dict(_downloads(role, role.sources.keys() - here.keys(), progress))
+        try:
+            return _verified(role, archives)
+        except PresightError:
+            if not here:
+                raise
+            return _verified(role, archives | dict(_downloads(role, here.keys(), progress)))
     except PresightError as error:
         if not role.local:
             raise
-        try:
-            return _verified(role, {package: Path(sysconfig.get_path("stdlib")) for package in role.local})
-        except PresightError as other:
-            raise PresightError(name, f"neither way leads to it: {error} {other}".rstrip("."), other.mend) from error
+        known = ", ".join(version for package in role.local for version in manifest.packages()[package].versions)
+        raise PresightError(error.field, error.problem, f"{error.mend}, or use Python {known}") from error
 
 
 def fetch_all(
@@ -97,21 +111,26 @@ def fetch_all(
 ) -> tuple[dict[str, Fetched], dict[str, PresightError]]:
     """What can be had of ``names``, and why the rest cannot; ``progress`` counts over all of them."""
     wanted = [manifest.role(name) for name in names]
-    total, done = sum(role.bytes for role in wanted), 0
+    packages = {name: package.bytes for name, package in manifest.packages().items()}
+    sizes = []  # a package that several roles share is fetched and counted with the first
+    for role in wanted:
+        sizes.append(sum(packages.get(package, 0) for package in role.sources))
+        packages = {name: size for name, size in packages.items() if name not in role.sources}
+    total, done = sum(sizes), 0
     have: dict[str, Fetched] = {}
     missing: dict[str, PresightError] = {}
-    for role in wanted:
+    for role, size in zip(wanted, sizes, strict=True):
 
-        def part(now: int, _: int, description: str, before: int = done) -> None:
+        def part(now: int, _: int, description: str, before: int = done, shared: int = role.bytes - size) -> None:
             if progress:
-                progress(before + now, total, description)
+                progress(before + max(0, now - shared), total, description)
 
         try:
             have[role.name] = fetch(role.name, part)
         except PresightError as error:
             missing[role.name] = error
-        done += role.bytes
-        part(0, 0, role.name, done)
+        done += size
+        part(0, 0, role.name, done, 0)
     return have, missing
 
 
@@ -129,9 +148,26 @@ def _folder(role: Role) -> Path:
     return cache_root() / role.name
 
 
-def _downloads(role: Role, progress: Progress | None) -> Iterator[tuple[str, Path]]:
-    done = 0
+def _local(role: Role) -> dict[str, Path]:
+    """The running Python, if the role can be had of it and its version is known."""
+    known = all(platform.python_version() in manifest.packages()[package].versions for package in role.local)
+    return {package: Path(sysconfig.get_path("stdlib")) for package in role.local} if known else {}
+
+
+def _present(role: Role) -> dict[str, Path]:
+    """The archives of the role that are here, in its own folder or in that of another role that shares the package."""
+    found = {}
     for name in role.sources:
+        others = (other for other in manifest.roles().values() if name in other.sources)
+        paths = (clients.find(manifest.packages()[name], _folder(each)) for each in (role, *others))
+        if path := next(filter(None, paths), None):
+            found[name] = path
+    return found
+
+
+def _downloads(role: Role, wanted: Collection[str], progress: Progress | None) -> Iterator[tuple[str, Path]]:
+    done = sum(manifest.packages()[name].bytes for name in role.sources if name not in wanted)
+    for name in (each for each in role.sources if each in wanted):
         package = manifest.packages()[name]
 
         def tick(now: int, before: int = done, package: manifest.Package = package) -> None:
@@ -146,7 +182,7 @@ def _downloads(role: Role, progress: Progress | None) -> Iterator[tuple[str, Pat
 
 def _verified(role: Role, archives: Mapping[str, Path]) -> Fetched:
     """Hash what the role reads, compare, and remember."""
-    stamps = {package: _stamp(role, path) for package, path in archives.items()}  # first: a change meanwhile shows
+    stamps = {package: _stamp(path) for package, path in archives.items()}  # first: a change meanwhile shows
     found = digest(archives, {package: role.source(package) for package in archives})
     if found not in role.digests:
         raise _unknown(role, archives, found)
@@ -161,22 +197,25 @@ def _recorded(role: Role) -> Fetched | None:
     """What ``verified.json`` vouches for, if it is still as it was."""
     try:
         record = json.loads((_folder(role) / VERIFIED).read_text())
-        archives = {package: _folder(role) / stamp["path"] for package, stamp in record["archives"].items()}
-        same = all(_stamp(role, archives[package]) == stamp for package, stamp in record["archives"].items())
+        archives = {package: cache_root() / stamp["path"] for package, stamp in record["archives"].items()}
+        same = all(_stamp(archives[package]) == stamp for package, stamp in record["archives"].items())
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not same or archives.keys() not in (role.sources.keys(), role.local.keys()):
+    if not same or record["digest"] not in role.digests:
         return None
     return _fetched(role, archives, record["digest"])
 
 
 def _fetched(role: Role, archives: Mapping[str, Path], found: str) -> Fetched:
-    return Fetched(role.name, dict(archives), found, {name: manifest.packages()[name].licence for name in archives})
+    ordered = {name: archives[name] for name in (*role.sources, *role.local) if name in archives}
+    licences = {name: role.source(name).licence or manifest.packages()[name].licence for name in ordered}
+    return Fetched(role.name, ordered, found, licences)
 
 
-def _stamp(role: Role, path: Path) -> dict[str, Any]:
-    stat, here = path.stat(), path.parent == _folder(role)  # by name alone, so that a cache may move
-    return {"path": path.name if here else str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+def _stamp(path: Path) -> dict[str, Any]:
+    stat, here = path.stat(), path.is_relative_to(cache_root())  # then not its whole path, so that a cache may move
+    name = str(path.relative_to(cache_root()) if here else path)
+    return {"path": name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def _unknown(role: Role, archives: Mapping[str, Path], found: str) -> PresightError:

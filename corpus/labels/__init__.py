@@ -1,0 +1,1 @@
+"""Labels: what reasoning and what visual-world knowledge a text holds."""

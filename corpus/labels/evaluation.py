@@ -1,0 +1,251 @@
+"""What a classifier is worth: on annotations it has not seen, and beside someone who knows only the source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.labels import crossvalidation, metrics, model
+from corpus.labels.annotations import Annotation
+from corpus.labels.baseline import Baseline
+from corpus.labels.classifier import OUT_OF_FOLD, Classifier
+from corpus.labels.crossvalidation import widened
+from corpus.labels.taxonomy import Taxonomy
+
+Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.bool_]
+
+RESAMPLES = 1000
+FEW = 20  # positives: below that a label's numbers are no ground to stand on
+
+
+def evaluate(
+    folder: str | Path, annotations: Sequence[Annotation], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Measure a trained classifier.
+
+    Texts that it was trained on are judged by their out-of-fold scores, so its own annotations give no flattery.
+
+    Args:
+        folder: the classifier.
+        annotations: what is true.
+        resamples: of documents, for the intervals.
+        seed: of the resamples.
+
+    Returns:
+        ``labels``, ``families``, ``by_source`` (source → label or family) of entries with ``n``, ``positives``,
+        ``precision``, ``recall``, ``f1``, ``average_precision``, ``brier``, ``threshold``; the same under ``baseline``;
+        None where a number is not defined. Families and labels have ``calibration`` and 95 % ``intervals``: of F1,
+        average precision, and of what the latter gains on the baseline.
+
+    Raises:
+        PresightError: the folder holds no whole classifier.
+    """
+    classifier = Classifier.load(folder)
+    taxonomy = classifier.taxonomy
+    lines = (Path(folder).expanduser() / OUT_OF_FOLD).read_text("utf8").split("\n")
+    known = {row["id"]: row for row in map(json.loads, filter(None, lines))}
+    scores = classifier.score_long([each.text for each in annotations]).astype(np.float64)
+    for place, each in enumerate(annotations):
+        if each.id in known:
+            scores[place] = known[each.id]["scores"]
+    documents = {row["document"] for row in known.values()}
+    limits = np.array([classifier.thresholds[name] for name in _names(taxonomy)])
+    wide = widened(scores, taxonomy)
+    about = {
+        "classifier": classifier.digest,
+        "segments": len(annotations),
+        "documents": len({each.document for each in annotations}),
+        "out_of_fold": sum(each.id in known for each in annotations),
+        "of_a_known_document": sum(each.id not in known and each.document in documents for each in annotations),
+    }
+    return about | _report(annotations, taxonomy, wide, wide >= limits, limits, classifier.baseline, resamples, seed)
+
+
+def crossvalidated(
+    annotations: Sequence[Annotation],
+    taxonomy: Taxonomy,
+    folds: int = crossvalidation.FOLDS,
+    seed: int = 0,
+    penalty: float = model.PENALTY,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """The same report without a classifier: each text judged by a model trained on the other folds.
+
+    ``folds`` adds, for every label and family, ``average_precision``, ``f1`` and ``brier`` as ``[mean, standard
+    error]`` over the folds that have positives. The baseline is told the true shares of the sources.
+    """
+    held = crossvalidation.crossvalidate(annotations, taxonomy, folds, seed, penalty)
+    every = widened(taxonomy.indicators([each.labels for each in annotations]), taxonomy)
+    baseline = Baseline.of([each.source for each in annotations], every)
+    by_fold = crossvalidation.over_folds(held, every)
+    about = {
+        "segments": len(annotations),
+        "documents": len({each.document for each in annotations}),
+        "folds": {
+            name: {metric: _mean(values[:, column]) for metric, values in by_fold.items()}
+            for column, name in enumerate(_names(taxonomy))
+        },
+    }
+    limits = held.thresholds.mean(axis=0)
+    return about | _report(annotations, taxonomy, held.scores, held.said, limits, baseline, resamples, seed)
+
+
+def _names(taxonomy: Taxonomy) -> list[str]:
+    return [*taxonomy.labels, *taxonomy.families]
+
+
+def _mean(values: Floats) -> list[float | None]:
+    values = values[~np.isnan(values)]
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return [float(values.mean()) if len(values) else None, error]
+
+
+def _report(
+    annotations: Sequence[Annotation],
+    taxonomy: Taxonomy,
+    scores: Floats,
+    said: Truth,
+    limits: Floats,
+    baseline: Baseline,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    sources = np.array([each.source for each in annotations])
+    documents = np.array([each.document for each in annotations])
+    every = widened(taxonomy.indicators([each.labels for each in annotations]), taxonomy)
+    guessed = baseline.scores(sources.tolist())
+    rest = guessed >= np.array(baseline.thresholds)
+
+    def entry(column: int, here: Truth, draws: int = 0) -> dict[str, Any]:
+        truth, values = every[here, column], scores[here, column]
+        found = _entry(truth, values, said[here, column], float(limits[column]))
+        if draws:
+            found["calibration"] = metrics.reliability(truth, values)
+            drawn = _intervals(documents[here], truth, values, said[here, column], guessed[here, column], draws, seed)
+            found["intervals"] = drawn
+        return found
+
+    def other(column: int, here: Truth) -> dict[str, Any]:
+        return _entry(every[here, column], guessed[here, column], rest[here, column], baseline.thresholds[column])
+
+    names = _names(taxonomy)
+    labels = list(enumerate(names))[: len(taxonomy.labels)]
+    families = list(enumerate(names))[len(taxonomy.labels) :]
+    whole = np.ones(len(annotations), dtype=bool)
+    parts = {source: sources == source for source in sorted(set(sources.tolist()))}
+    return {
+        "labels": {name: entry(column, whole, resamples) for column, name in labels},
+        "families": {name: entry(column, whole, resamples) for column, name in families},
+        "by_source": {
+            source: {
+                name: entry(column, here, resamples if name in taxonomy.families else 0)
+                for column, name in [*labels, *families]
+            }
+            for source, here in parts.items()
+        },
+        "baseline": {
+            "labels": {name: other(column, whole) for column, name in labels},
+            "families": {name: other(column, whole) for column, name in families},
+            "by_source": {
+                source: {name: other(column, here) for column, name in [*labels, *families]}
+                for source, here in parts.items()
+            },
+        },
+    }
+
+
+def _entry(truth: Truth, scores: Floats, said: Truth, threshold: float) -> dict[str, Any]:
+    return {
+        "n": len(truth),
+        "positives": int(truth.sum()),
+        **metrics.decided(truth, said),
+        "average_precision": metrics.average_precision(truth, scores),
+        "brier": metrics.brier(truth, scores),
+        "threshold": threshold,
+    }
+
+
+def _intervals(
+    documents: npt.NDArray[np.str_],
+    truth: Truth,
+    scores: Floats,
+    said: Truth,
+    guessed: Floats,
+    resamples: int,
+    seed: int,
+) -> dict[str, list[float] | None]:
+    """Percentile bootstrap over documents: windows of one document are no independent witnesses."""
+    _, group = np.unique(documents, return_inverse=True)
+    places = [np.flatnonzero(group == each) for each in range(group.max() + 1)]
+    draw = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {"f1": [], "average_precision": [], "gain": []}
+    for _ in range(resamples):
+        rows = np.concatenate([places[each] for each in draw.integers(len(places), size=len(places))])
+        if (precision := metrics.average_precision(truth[rows], scores[rows])) is None:
+            continue
+        found["average_precision"].append(precision)
+        found["f1"].append(float(metrics.decided(truth[rows], said[rows])["f1"] or 0.0))
+        found["gain"].append(precision - float(metrics.average_precision(truth[rows], guessed[rows]) or 0.0))
+    return {
+        name: [float(edge) for edge in np.quantile(values, [0.025, 0.975])] if values else None
+        for name, values in found.items()
+    }
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The report as a table for people."""
+    text = f"{report['segments']:,} segments of {report['documents']:,} documents"
+    if report.get("out_of_fold"):
+        text += f"; {report['out_of_fold']:,} of them were trained on, and are judged by their out-of-fold scores"
+    lines = [text, "AP: average precision; [95 % interval over documents]; (what knowing the source alone gives)", ""]
+    head = f"{'':<32}{'positive':>12}  {'AP':<28}{'F1':<28}{'precision':>10}{'recall':>8}{'Brier':>8}"
+    lines += [head, "-" * len(head)]
+    for kind in ("families", "labels"):
+        for name, entry in report[kind].items():
+            lines.append(_line(name, entry, report["baseline"][kind][name]))
+    lines += ["", "within sources"]
+    for source, entries in report["by_source"].items():
+        for name in report["families"]:
+            if 0 < entries[name]["positives"] < entries[name]["n"]:
+                lines.append(_line(f"{name} in {source}", entries[name], report["baseline"]["by_source"][source][name]))
+    if "folds" in report:
+        lines += ["", f"mean ± standard error over folds{'':<4}{'AP':<18}{'F1':<18}Brier"]
+        for name in [*report["families"], *report["labels"]]:
+            cells = [_cell(report["folds"][name][metric]) for metric in ("average_precision", "f1", "brier")]
+            lines.append(f"{name:<36}{cells[0]:<18}{cells[1]:<18}{cells[2]}")
+    lines += _notes(report)
+    return "\n".join(lines)
+
+
+def _line(name: str, entry: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    intervals = entry.get("intervals") or {}
+    cells = [
+        f"{_number(entry[key])} {_range(intervals.get(key))} ({_number(other[key])})" for key in ("average_precision", "f1")
+    ]
+    counts = f"{entry['positives']:,}/{entry['n']:,}"
+    rest = f"{_number(entry['precision']):>10}{_number(entry['recall']):>8}{_number(entry['brier'], 3):>8}"
+    return f"{name:<32}{counts:>12}  {cells[0]:<28}{cells[1]:<28}{rest}"
+
+
+def _notes(report: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in report["labels"].items():
+        if entry["positives"] < FEW:
+            yield f"\n{name}: not established; {entry['positives']} positives are too few to judge it by."
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _range(edges: Sequence[float] | None) -> str:
+    return f"[{edges[0]:.2f}, {edges[1]:.2f}]" if edges else ""
+
+
+def _cell(pair: Sequence[float | None]) -> str:
+    return f"{_number(pair[0], 3)} ± {_number(pair[1], 3)}"

@@ -1,0 +1,176 @@
+"""The text model: which words a text has, weighed by logistic regression, kept and run as a fastText model.
+
+fastText scores a text by the mean of its words' vectors, so a linear model over words is a fastText model of one
+dimension a label. Its weights can then be *the* optimum of a regularised problem instead of where a noisy descent
+happened to stop: on a thousand annotations that is worth several points, and no seed is left to choose.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+PREFIX = "__label__"
+PENALTY = 1e-3
+
+# of UTF-8 bytes: letters lower-cased, whatever is not ASCII kept, all else a space
+_WORDS = bytes(ord(chr(b).lower()) if chr(b).isalpha() else b if b > 127 else 32 for b in range(128)) + bytes(
+    range(128, 256)
+)
+_MARKS = [chr(b) for b in range(33, 127) if not chr(b).isalpha()]
+_SYMBOLS = re.compile(r"([^\x00-\x7f\w])")
+
+
+def prepare(text: str) -> str:
+    """The form in which the model reads a text, in training and after: each of its words and marks once, on one line.
+
+    Words are runs of letters in lower case; marks are single digits and signs, so that code and formulas show. That a
+    word is there says more than how often: repeats would drown what is rare in what every text has.
+    """
+    if not text.isascii():
+        text = _SYMBOLS.sub(r" \1 ", text)  # typographic quotes, ∀, ≤: not part of their neighbours
+    words = text.encode("utf-8", "replace").translate(_WORDS).decode().split()
+    return " ".join(dict.fromkeys(chain(words, filter(text.__contains__, _MARKS))))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A linear model over words.
+
+    Args:
+        labels: names of the columns.
+        words: names of the rows, sorted.
+        matrix: ``[words, labels]``.
+        bias: ``[labels]``.
+    """
+
+    labels: tuple[str, ...]
+    words: tuple[str, ...]
+    matrix: Floats
+    bias: Floats
+
+    def logits(self, prepared: Sequence[str]) -> Floats:
+        """``[n, labels]``: the bias, and the mean over the known words and the end of the line, which weighs nothing."""
+        rows = {word: row for row, word in enumerate(self.words)}
+        return np.asarray(_features(prepared, rows) @ self.matrix) + self.bias
+
+    def calibrated(self, slopes: Floats, offsets: Floats) -> Weights:
+        """The model whose logits are ``slopes * logits + offsets``."""
+        return replace(self, matrix=self.matrix * slopes, bias=self.bias * slopes + offsets)
+
+    def save(self, path: Path) -> None:
+        """Write a fastText model of unigrams and one dimension a label; the same weights give the same bytes."""
+        import fasttext
+
+        handle, text = tempfile.mkstemp(dir=path.parent, suffix=".txt")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:  # a line that holds the whole dictionary
+                file.write(" ".join([*(PREFIX + label for label in self.labels), *self.words]) + "\n")
+            model = fasttext.train_supervised(
+                text, loss="ova", dim=len(self.labels), epoch=1, minCount=1, bucket=0, thread=1, seed=0, verbose=0
+            )
+        finally:
+            os.unlink(text)
+        row, column = {w: i for i, w in enumerate(self.words)}, {PREFIX + x: i for i, x in enumerate(self.labels)}
+        vectors = np.tile(self.bias, (len(self.words) + 1, 1))  # a mean of vectors that all hold the bias holds it
+        order = [row.get(word, len(self.words)) for word in model.get_words()]  # the last: the end of the line
+        vectors[: len(self.words)] += self.matrix
+        model.set_matrices(vectors[order], np.eye(len(self.labels))[[column[x] for x in model.get_labels()]])
+        model.save_model(str(path))
+
+
+def fit(prepared: Sequence[str], truth: npt.NDArray[np.bool_], labels: Sequence[str], penalty: float) -> Weights:
+    """Logistic regression on the presence of words, one problem a label.
+
+    Words count by the logarithm of their rarity: the penalty then falls on common ones, which say little.
+
+    Args:
+        prepared: texts as ``prepare`` gives them.
+        truth: ``[n, labels]``.
+        labels: names of the columns.
+        penalty: on the squared weights, beside the summed loss.
+    """
+    counts = Counter(word for text in prepared for word in text.split(" ") if word)
+    words = tuple(sorted(counts))
+    rarity = np.log((1 + len(prepared)) / np.array([counts[word] for word in words], dtype=float))
+    rows = {word: row for row, word in enumerate(words)}
+    matrix, bias = _regression(_features(prepared, rows).multiply(rarity).tocsr(), truth, penalty)
+    return Weights(tuple(labels), words, matrix * rarity[:, None], bias)
+
+
+def _features(prepared: Sequence[str], rows: dict[str, int]) -> Any:
+    """Sparse ``[n, words]``: 1 / (known words + 1) where a word is there; fastText adds the end of the line."""
+    from scipy.sparse import csr_matrix
+
+    found = [[rows[word] for word in text.split(" ") if word in rows] for text in prepared]
+    sizes = np.array([len(each) for each in found], dtype=np.int64)
+    values = np.repeat(1 / (sizes + 1), sizes)
+    places = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=int(sizes.sum()))
+    return csr_matrix((values, places, np.concatenate([[0], sizes.cumsum()])), shape=(len(found), len(rows)))
+
+
+def _regression(features: Any, truth: npt.NDArray[np.bool_], penalty: float) -> tuple[Floats, Floats]:
+    """Minimise ``Σ log(1 + exp(∓logit)) + penalty/2 · |weights|²`` over ``[words, labels]`` and a free bias.
+
+    Newton's method with conjugate gradients: to the optimum in a sixth of the time that L-BFGS takes to come near it.
+    """
+    from scipy.optimize import minimize
+
+    (n, words), labels = features.shape, truth.shape[1]
+    matrix, bias = np.zeros((words, labels)), np.log((truth.sum(0) + 0.5) / (n - truth.sum(0) + 0.5))
+    transposed = features.T.tocsr()
+
+    def back(rows: Floats, point: Floats) -> Floats:
+        return np.append(transposed @ rows + penalty * point[:-1], rows.sum())
+
+    def curvature(point: Floats, along: Floats) -> Floats:
+        p = _sigmoid(features @ point[:-1] + point[-1])
+        return back(p * (1 - p) * (features @ along[:-1] + along[-1]), along)
+
+    for label in np.flatnonzero(truth.any(0) & ~truth.all(0)):  # else there is nothing to learn but the bias
+        target = truth[:, label].astype(np.float64)
+
+        def loss(point: Floats, target: Floats = target) -> tuple[float, Floats]:
+            logits = features @ point[:-1] + point[-1]
+            value = np.sum(np.logaddexp(0, logits) - target * logits) + penalty / 2 * np.sum(point[:-1] ** 2)
+            return float(value), back(_sigmoid(logits) - target, point)
+
+        start = np.append(np.zeros(words), bias[label])
+        found = minimize(loss, start, jac=True, hessp=curvature, method="Newton-CG").x
+        matrix[:, label], bias[label] = found[:-1], found[-1]
+    return matrix, bias
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+
+
+def load(path: Path) -> Any:
+    """A fastText model that ``Weights.save`` wrote."""
+    import fasttext
+
+    return fasttext.load_model(str(path))
+
+
+def predict(model: Any, prepared: list[str], labels: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Probabilities ``float32 [n, labels]`` from fastText, put in the order of ``labels``."""
+    if not prepared:
+        return np.zeros((0, len(labels)), dtype=np.float32)
+    column = {PREFIX + label: place for place, label in enumerate(labels)}
+    names, scores = model.predict(prepared, k=-1)  # by falling score, which may exceed 1 by 1e-5
+    places = np.fromiter(map(column.__getitem__, chain.from_iterable(names)), np.int64, len(prepared) * len(labels))
+    out = np.empty((len(prepared), len(labels)), dtype=np.float32)
+    np.put_along_axis(out, places.reshape(out.shape), np.asarray(scores, dtype=np.float32), axis=1)
+    return out.clip(0, 1)

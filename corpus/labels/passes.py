@@ -1,0 +1,69 @@
+"""The label pass straight from folders: what the stages do, with nothing but paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.documents import INDEX
+from corpus.labels import label as segments
+from corpus.labels.documents import label_files
+from corpus.tokens import TOKENS
+from presight.console import foreground
+from presight.errors import PresightError
+
+
+def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, text_key: str) -> Path:
+    """Label a tokens artifact segment by segment, or documents one by one; ``out`` appears whole or not at all.
+
+    Args:
+        place: a tokens artifact, a documents artifact, or a file or folder of jsonl, parquet or plain text.
+        classifier: its folder.
+        out: folder to write. What a killed run has finished waits beside it.
+        segment: tokens of a segment at most.
+        jobs: processes.
+        text_key: of records in files.
+
+    Raises:
+        PresightError: ``out`` is there; ``place`` holds no text; something is damaged.
+    """
+    if out.exists():
+        raise PresightError("--out", f"{out} is there already", "name another folder, or delete it")
+    if not place.exists():
+        raise PresightError(str(place), "is not there", "give token shards or documents")
+    work = out.with_name(f".{out.name}.partial")
+    payload = work / "payload"
+    payload.mkdir(parents=True, exist_ok=True)
+    if (place / TOKENS).exists():
+        _parallel(place, classifier, payload, segment, jobs, work)
+        segments.describe(place, classifier, payload, segment)
+    elif (place / INDEX).exists():
+        with foreground("labelling"):
+            for source in sorted(each for each in place.iterdir() if each.is_dir() and each.name not in ("dropped", "log")):
+                target = payload / f"{source.name}.parquet"
+                if not target.exists():
+                    label_files(source, classifier, target, text_key)
+    else:
+        with foreground("labelling"):
+            label_files(place, classifier, payload / f"{place.name.partition('.')[0]}.parquet", text_key)
+    payload.replace(out)
+    for left in work.iterdir():
+        left.unlink()
+    work.rmdir()
+    return out
+
+
+def _parallel(place: Path, classifier: Path, payload: Path, segment: int, jobs: int, work: Path) -> None:
+    if jobs == 1:
+        with foreground("labelling"):
+            segments.label_part(place, classifier, payload, segment, 0, 1, work)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        parts = [
+            pool.submit(segments.label_part, place, classifier, payload, segment, part, jobs, work)
+            for part in range(jobs)
+        ]
+        for part in parts:
+            part.result()
