@@ -7,6 +7,7 @@ tokens to text by table and by ``decode_batch``, and tokenising beside datatrove
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import tempfile
@@ -43,7 +44,11 @@ def made(place: Path, megabytes: float) -> dict[str, Path]:
     classifier = TrainClassifier(annotations=annotations)
     found: dict[str, Path] = {}
     for name, stage in {
-        "documents": text, "tokenizer": tokenizer, "tokens": tokens, "annotations": annotations, "classifier": classifier,
+        "documents": text,
+        "tokenizer": tokenizer,
+        "tokens": tokens,
+        "annotations": annotations,
+        "classifier": classifier,
     }.items():
         out = found[name] = place / name / "payload"
         if out.exists():
@@ -101,12 +106,16 @@ def label_pass(found: dict[str, Path]) -> None:
     rows.append(("presight, from tokens", best(ours)))
     print(f"labelling {len(texts):,} segments, {size:.1f} MB, {len(model.labels)} labels; one core")
     for name, seconds in rows:
-        print(f"  {name:36} {len(texts) / seconds:9,.0f} segments/s {size / seconds:7.1f} MB/s  {rows[0][1] / seconds:5.2f}×")
+        rate = f"{len(texts) / seconds:9,.0f} segments/s {size / seconds:7.1f} MB/s"
+        print(f"  {name:36} {rate}  {rows[0][1] / seconds:5.2f}×")
     table = best(lambda: [spelling.texts(stream, cut) for stream, cut in zip(streams, bounds, strict=True)])
     decoder = spelling._tokenizer()
-    rows_ = [stream[a:b].tolist() for stream, cut in zip(streams, bounds, strict=True) for a, b in zip(cut[:-1], cut[1:], strict=True)]
-    decoded = best(lambda: decoder.decode_batch(rows_))
-    print(f"tokens to text: table {size / table:.0f} MB/s, decode_batch {size / decoded:.0f} MB/s, {decoded / table:.1f}×\n")
+    ranges = [
+        stream[a:b].tolist() for stream, cut in zip(streams, bounds, strict=True) for a, b in itertools.pairwise(cut)
+    ]
+    decoded = best(lambda: decoder.decode_batch(ranges))
+    rates = f"table {size / table:.0f} MB/s, decode_batch {size / decoded:.0f} MB/s"
+    print(f"tokens to text: {rates}, {decoded / table:.1f}×\n")
 
 
 def tokenising(found: dict[str, Path], place: Path) -> None:
@@ -130,13 +139,20 @@ def tokenising(found: dict[str, Path], place: Path) -> None:
         for source in sources:
             with tempfile.TemporaryDirectory(dir=place) as folder:
                 step = DocumentTokenizer(
-                    folder, str(found["tokenizer"] / "tokenizer.json"), eos_token=END, seed=0, batch_size=1000,
-                    save_final_metadata=False, shuffle_documents=False,
+                    folder,
+                    str(found["tokenizer"] / "tokenizer.json"),
+                    eos_token=END,
+                    seed=0,
+                    batch_size=1000,
+                    save_final_metadata=False,
+                    shuffle_documents=False,
                 )
                 step.run(read_source(found["documents"] / source), rank=0, world_size=1)
 
     described = json.loads((found["tokens"] / "tokens.json").read_text())
-    total = sum(split["tokens"] for each in described["sources"].values() for split in (each["train"], each["heldout"]))
+    total = sum(
+        split["tokens"] for each in described["sources"].values() for split in (each["train"], each["heldout"])
+    )
     theirs, mine = best(direct), best(ours)
     print(f"tokenising {total:,} tokens; one core, reading and writing included")
     print(f"  datatrove's DocumentTokenizer        {total / theirs:12,.0f} tokens/s   1.00×")

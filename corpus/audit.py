@@ -49,14 +49,16 @@ def check(path: Path, read: bool = True) -> Iterator[Finding]:
     tokens = (place / lock["tokens"]["directory"]).resolve()
     cells = (place / lock["cells"]["directory"]).resolve() if lock.get("cells") else None
     if read:
-        yield from _shards(lock, tokens)
+        sound = list(_shards(lock, tokens))
+        yield from sound
         try:
             windows = Windows(mixture, cells)
             if cells:
                 yield Finding("cells", True, f"{len(mixture.pools)} lists of items have the bytes that the lock names")
-            yield _shared(mixture, sampler, windows, tokens)
+            if all(each.holds for each in sound):
+                yield _shared(mixture, sampler, windows, tokens)
         except PresightError as error:
-            yield Finding("items", False, str(error))
+            yield Finding("cells", False, str(error))
     for family, labelled in lock.get("labelled", {}).items():
         yield Finding(f"share of {family}", True, f"{labelled:.2%} labelled so, {mixture.truth(family)}")
 

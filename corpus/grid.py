@@ -88,7 +88,9 @@ def show(points: list[Point]) -> None:
         common = f"{_common(before, mixture):.0%}" if before else ""
         most = max(mixture.pools, key=lambda pool: pool.epochs)
         tokens = number(sum(quotas.values()) * mixture.item)
-        rows.append([point.place, mixture.plan[:8], tokens, common, f"{most.epochs:.2f} epochs of {most.name} at most"])
+        rows.append(
+            [point.place, mixture.plan[:8], tokens, common, f"{most.epochs:.2f} epochs of {most.name} at most"]
+        )
         before = mixture
     table("", ["point", "plan", "tokens", "in common", ""], rows)
     met = sum(point.mixture is not None for point in points)

@@ -1,4 +1,4 @@
-"""The lock of a mixture: a JSON document that says what was asked, what is given, from which shards, in which order."""
+"""The lock of a mixture: a JSON document of what was asked, what is given, from which shards, in which order."""
 
 from __future__ import annotations
 

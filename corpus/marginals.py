@@ -59,7 +59,7 @@ def compile_families(
             overlaps=_fractions("overlaps", phase.overlaps, cells["by"]),
             items=size,
             max_epochs=_caps(phase, cells, spec.max_epochs),
-            used=np.sum(quotas, axis=0, dtype=np.int64) if quotas else None,
+            used=np.sum(quotas, axis=0).tolist() if quotas else None,
             item=spec.item,
         )
         quotas.append(solution.quotas)
@@ -78,9 +78,7 @@ def compile_families(
         | ({"of": full[names[c]]} if held[names[c]] != full[names[c]] else {})
         for c in keep
     ]
-    chosen = [
-        Pool(names[c], held[names[c]], float(shares[c]), int(total[c]), caps[c]) for c in keep
-    ]
+    chosen = [Pool(names[c], held[names[c]], float(shares[c]), int(total[c]), caps[c]) for c in keep]
     return locks.build(
         chosen,
         [[int(each[c]) for c in keep] for each in quotas],
@@ -97,8 +95,7 @@ def compile_families(
         divergence=round(solution.divergence, 9),
         labelled=_labelled(chosen, about, cells["by"]),
         truth=_truth(chosen, about, cells),
-        cells={"directory": directory}
-        | {key: cells[key] for key in ("by", "thresholds", "shuffled", "classifier")},
+        cells={"directory": directory} | {key: cells[key] for key in ("by", "thresholds", "shuffled", "classifier")},
         tokens={key: value for key, value in tokens.items() if key != "shards"},
     )
 
@@ -129,7 +126,9 @@ def _sources(phase: Phase, cells: Mapping[str, Any], spec: Spec, items: int) -> 
         if name not in cells["sources"]:
             if spec.missing == "renormalise":
                 continue
-            raise PresightError(f"sources.{name}", "the tokens hold no source of that name", nearest(name, cells["sources"]))
+            raise PresightError(
+                f"sources.{name}", "the tokens hold no source of that name", nearest(name, cells["sources"])
+            )
         amount = value if isinstance(value, Amount) else Amount(share=value)
         if amount.tokens is not None:
             found[name] = amount.tokens // spec.item / items

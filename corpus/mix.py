@@ -32,7 +32,12 @@ class Mix(Spec, Stage):
         from corpus import public
         from corpus.hub import Hub
 
-        held = {name: count for each in _upstream(self.tokens) if isinstance(each, Hub) for name, count in each.supply().items()}
+        held = {
+            name: count
+            for each in _upstream(self.tokens)
+            if isinstance(each, Hub)
+            for name, count in each.supply().items()
+        }
         shares = {name: value for name, value in self.sources.items() if isinstance(value, float)}
         if short := held and public.shortfall(shares, self.budget or 0, self.max_epochs, held):
             problem, _, mend = short[0].partition("; ")

@@ -242,12 +242,16 @@ class Mixture:
                 + ("  ← nearest its cap" if pool.name == lock["binding"] else "")
             )
         for k, phase in enumerate(lock["phases"] if len(lock["phases"]) > 1 else ()):
-            given = ", ".join(f"{pool.name} {q / phase['items']:.1%}" for pool, q in zip(pools, phase["quotas"], strict=True) if q)
+            given = ", ".join(
+                f"{pool.name} {q / phase['items']:.1%}" for pool, q in zip(pools, phase["quotas"], strict=True) if q
+            )
             lines.append(f"├─ phase {k + 1}: {number(phase['items'] * self.item)} tokens: {given}")
         for family, labelled in lock.get("labelled", {}).items():
             lines.append(f"├─ {family}: {labelled:.2%} labelled so, {self.truth(family)}")
         if lock.get("target"):
-            lines.append(f"├─ stands in for {number(lock['target'])} tokens: pools are cut to repeat as often as there")
+            lines.append(
+                f"├─ stands in for {number(lock['target'])} tokens: pools are cut to repeat as often as there"
+            )
         if lock["normalised"] is not None:
             lines.append(f"├─ shares normalised from a sum of {lock['normalised']:g}")
         for gone in lock["missing"]:

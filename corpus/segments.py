@@ -29,7 +29,9 @@ def cut(ends: npt.ArrayLike, longest: int = LONGEST) -> Bounds:
     pieces = -(-(ends - starts) // longest)  # rounded up
     first = np.cumsum(pieces) - pieces
     inside = np.arange(pieces.sum()) - np.repeat(first, pieces)
-    return np.concatenate([np.repeat(starts, pieces) + inside * longest, ends[-1:] if len(ends) else [0]]).astype(np.int64)
+    return np.concatenate([np.repeat(starts, pieces) + inside * longest, ends[-1:] if len(ends) else [0]]).astype(
+        np.int64
+    )
 
 
 def means(scores: npt.ArrayLike, bounds: Bounds, starts: Bounds, stops: Bounds) -> npt.NDArray[np.float64]:

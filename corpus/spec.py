@@ -99,10 +99,14 @@ class Spec(BaseModel):
                 tokens=about,
             )
         if cells is None:
-            raise PresightError("families", "need cells to be taken from", "give cells, a stage or artifact of kind cells")
+            raise PresightError(
+                "families", "need cells to be taken from", "give cells, a stage or artifact of kind cells"
+            )
         sorted_items = _read(cells / CELLS, "cells")
         if sorted_items["item"] != self.item or sorted_items["tokens"] != described["tokenizer"]:
-            problem = f"are of {sorted_items['item']}-token items of other tokens, not of {self.item}-token items of these"
+            problem = (
+                f"are of {sorted_items['item']}-token items of other tokens, not of {self.item}-token items of these"
+            )
             raise PresightError("cells", problem, "make cells of these tokens with this item length")
         from corpus import marginals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ class Spelling:
         A character that a bound cuts in two becomes the replacement character on both sides.
         """
         if self._spelled is None:
-            rows = [tokens[start:stop].tolist() for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+            rows = [tokens[start:stop].tolist() for start, stop in itertools.pairwise(bounds)]
             return list(self._tokenizer().decode_batch(rows, skip_special_tokens=True))
         found: list[str] = []
         at = 0
@@ -57,7 +58,7 @@ class Spelling:
         place += np.arange(len(place))
         raw = spelled.take(place).tobytes()
         cuts = ends[bounds - bounds[0]].tolist()
-        return [raw[start:stop].decode("utf-8", "replace") for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [raw[start:stop].decode("utf-8", "replace") for start, stop in itertools.pairwise(cuts)]
 
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer

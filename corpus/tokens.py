@@ -68,7 +68,10 @@ class Tokenize(ShardedStage):
                 else:
                     waiting.append(document)
 
-        written = {split: self._write(shard, source, split, documents, out, inputs) for split, documents in (("train", train()), ("heldout", waiting))}
+        written = {
+            split: self._write(shard, source, split, documents, out, inputs)
+            for split, documents in (("train", train()), ("heldout", waiting))
+        }
         return {split: counts[split] | written[split] for split in SPLITS}
 
     def _write(

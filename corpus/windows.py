@@ -36,7 +36,9 @@ class Windows:
     def __init__(self, lock: Lock, cells: Path | None = None, verify: bool = True) -> None:
         self.mixture = Mixture.of(lock)
         self._pools: list[dict[str, Any]] = self.mixture.lock["pools"]
-        self._lists = [_read(pool["positions"], cells, verify) if "positions" in pool else None for pool in self._pools]
+        self._lists = [
+            _read(pool["positions"], cells, verify) if "positions" in pool else None for pool in self._pools
+        ]
         names = [f"{pool['name']}/all" for pool in self._pools]
         self._order = Streams(self.mixture.seed, names, [pool.get("of", pool["supply"]) for pool in self._pools])
 

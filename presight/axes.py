@@ -28,7 +28,8 @@ def values(name: str, given: Any) -> dict[str, Any]:
     """
     where = f"axes.{name}"
     if isinstance(given, str) and (match := _RANGE.match(given)):
-        given = span(*match.groups(), where)
+        low, high, step = match.groups()
+        given = span(low, high, step, where)
     if isinstance(given, dict) and set(given) == {"between", "steps"}:
         return {str(k): value for k, value in enumerate(between(given["between"], given["steps"], where))}
     if isinstance(given, dict) and given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from presight import axes, document
 from presight.errors import PresightError, nearest
 
 KEYS = ("recipe", "description", "axes", "stages", "scales", "threads")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -72,7 +72,9 @@ def read(path: str | Path, taxonomy: Taxonomy) -> list[Annotation]:
                 )
             found.setdefault(each.id, each)
     if not found:
-        raise PresightError(str(path), "holds no annotations", "write one JSON object a line: id, source, labels, text")
+        raise PresightError(
+            str(path), "holds no annotations", "write one JSON object a line: id, source, labels, text"
+        )
     return list(found.values())
 
 

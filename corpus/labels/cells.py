@@ -60,10 +60,14 @@ class Cells(Stage):
             if strange := [name for name in names if name not in (by if field == "shuffled" else known)]:
                 raise PresightError(field, f"{strange[0]!r} is no family or label here", nearest(strange[0], known))
         if len(by) > MOST:
-            raise PresightError("by", f"{len(by)} families cut every source into {2 ** len(by)} cells", f"name {MOST} at most")
+            raise PresightError(
+                "by", f"{len(by)} families cut every source into {2 ** len(by)} cells", f"name {MOST} at most"
+            )
         limits = {name: self.thresholds.get(name, labels["thresholds"][name]) for name in by}
-        track = Track(sum(each["train"]["segments"] for each in labels["sources"].values()), "sorting items into cells")
-        sources = {}
+        track = Track(
+            sum(each["train"]["segments"] for each in labels["sources"].values()), "sorting items into cells"
+        )
+        sources: dict[str, dict[str, Any]] = {}
         for source, splits in described["sources"].items():
             shards = splits["train"]["shards"]
             where = labels["sources"][source]["train"]["shards"]
@@ -109,13 +113,19 @@ class Cells(Stage):
         scores = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else np.zeros((0, 0))
         if scores.shape != (len(bounds) - 1, len(taxonomy.labels)):
             mend = "restore it, or delete its artifact and run again"
-            raise PresightError(str(path), f"does not label the {len(bounds) - 1} segments of its shard", mend, EXIT_DATA)
+            raise PresightError(
+                str(path), f"does not label the {len(bounds) - 1} segments of its shard", mend, EXIT_DATA
+            )
         starts = np.arange(shard["tokens"] // self.item, dtype=np.int64) * self.item
         means = segments.means(scores, bounds, starts, starts + self.item)
-        scored = dict(zip([*taxonomy.labels, *taxonomy.families], np.hstack([means, taxonomy.combine(means)]).T, strict=True))
+        scored = dict(
+            zip([*taxonomy.labels, *taxonomy.families], np.hstack([means, taxonomy.combine(means)]).T, strict=True)
+        )
         document = np.searchsorted(ends, starts + self.item // 2, side="right")
         track.advance(len(scores))
-        return np.stack([scored[name] >= limit for name, limit in limits.items()], axis=1), np.diff(ends, prepend=0)[document]
+        return np.stack([scored[name] >= limit for name, limit in limits.items()], axis=1), np.diff(ends, prepend=0)[
+            document
+        ]
 
 
 def read_labels(folder: Path, tokens: Mapping[str, Any]) -> dict[str, Any]:

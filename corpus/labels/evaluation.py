@@ -213,7 +213,9 @@ def render(report: Mapping[str, Any]) -> str:
     for source, entries in report["by_source"].items():
         for name in report["families"]:
             if 0 < entries[name]["positives"] < entries[name]["n"]:
-                lines.append(_line(f"{name} in {source}", entries[name], report["baseline"]["by_source"][source][name]))
+                lines.append(
+                    _line(f"{name} in {source}", entries[name], report["baseline"]["by_source"][source][name])
+                )
     if "folds" in report:
         lines += ["", f"mean ± standard error over folds{'':<4}{'AP':<18}{'F1':<18}Brier"]
         for name in [*report["families"], *report["labels"]]:
@@ -226,7 +228,8 @@ def render(report: Mapping[str, Any]) -> str:
 def _line(name: str, entry: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     intervals = entry.get("intervals") or {}
     cells = [
-        f"{_number(entry[key])} {_range(intervals.get(key))} ({_number(other[key])})" for key in ("average_precision", "f1")
+        f"{_number(entry[key])} {_range(intervals.get(key))} ({_number(other[key])})"
+        for key in ("average_precision", "f1")
     ]
     counts = f"{entry['positives']:,}/{entry['n']:,}"
     rest = f"{_number(entry['precision']):>10}{_number(entry['recall']):>8}{_number(entry['brier'], 3):>8}"

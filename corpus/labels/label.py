@@ -1,4 +1,4 @@
-"""The label pass: probabilities of every label for every segment, beside the tokens. Tokenise once, relabel for ever."""
+"""The label pass: probabilities of every label for every segment, beside the tokens. Relabelling is another pass."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def token_shards(described: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda shard: (-shard["tokens"], shard["path"]))
 
 
-def label_part(
-    tokens: Path, classifier: Path, out: Path, longest: int, part: int, parts: int, work: Path
-) -> None:
+def label_part(tokens: Path, classifier: Path, out: Path, longest: int, part: int, parts: int, work: Path) -> None:
     """Label every ``parts``-th shard of a tokens artifact, from number ``part`` on."""
     from corpus.labels.classifier import Classifier
 
@@ -140,7 +138,9 @@ def describe(tokens: Path, classifier: Path, out: Path, longest: int) -> None:
     }
     shutil.copyfile(classifier / OUT_OF_FOLD, out / OUT_OF_FOLD)  # its errors go with what it labelled
     (out / LABELS).write_text(json.dumps(document, indent=1))
-    counts = {source: {name: round(share, 4) for name, share in each["shares"].items()} for source, each in sources.items()}
+    counts = {
+        source: {name: round(share, 4) for name, share in each["shares"].items()} for source, each in sources.items()
+    }
     (out / "counts.json").write_text(json.dumps(counts))
 
 

@@ -38,7 +38,9 @@ def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, 
         segments.describe(place, classifier, payload, segment)
     elif (place / INDEX).exists():
         with foreground("labelling"):
-            for source in sorted(each for each in place.iterdir() if each.is_dir() and each.name not in ("dropped", "log")):
+            for source in sorted(
+                each for each in place.iterdir() if each.is_dir() and each.name not in ("dropped", "log")
+            ):
                 target = payload / f"{source.name}.parquet"
                 if not target.exists():
                     label_files(source, classifier, target, text_key)

@@ -20,7 +20,9 @@ Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 @app.command("mix")
 def mix(
-    spec: Annotated[Path, typer.Argument(help="A YAML file: fields of corpus.Mix, `tokens:` and `cells:` as folders.")],
+    spec: Annotated[
+        Path, typer.Argument(help="A YAML file: fields of corpus.Mix, `tokens:` and `cells:` as folders.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for mixture.lock, or for a folder a grid point.")],
     json_output: Json = False,
 ) -> None:

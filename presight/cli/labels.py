@@ -83,7 +83,9 @@ def annotate(
 
 
 def agreement(
-    annotators: Annotated[list[Path], typer.Argument(help="A folder of annotate, or a jsonl file, for each annotator.")],
+    annotators: Annotated[
+        list[Path], typer.Argument(help="A folder of annotate, or a jsonl file, for each annotator.")
+    ],
     merge: Annotated[Path | None, typer.Option(help="Write the labels that most annotators give, as jsonl.")] = None,
     taxonomy: Taxonomy = "priors",
     json_output: Json = False,
@@ -111,7 +113,9 @@ def agreement(
             ]
             for each in found
         ]
-        table(f"{found[0].segments} segments", ["label", "positive", "pairwise F1", "agreement", "kappa", "alpha"], rows)
+        table(
+            f"{found[0].segments} segments", ["label", "positive", "pairwise F1", "agreement", "kappa", "alpha"], rows
+        )
     if merge:
         say(f"{agreeing.merge(annotators, merge, labels):,} segments in {merge}")
 

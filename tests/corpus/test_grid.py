@@ -36,7 +36,8 @@ def test_a_grid_has_a_lock_a_point(spec, tmp_path, capsys):
 
 
 def test_steps_between_two_mixtures(spec, tmp_path):
-    text = "sources: $mixture\nbudget: 6400\ngrid: {mixture: {between: [{web: 80, code: 20}, {web: 20, code: 80}], steps: 4}}\n"
+    between = "{between: [{web: 80, code: 20}, {web: 20, code: 80}], steps: 4}"
+    text = f"sources: $mixture\nbudget: 6400\ngrid: {{mixture: {between}}}\n"
     points = grid.compile_spec(spec(text), tmp_path / "out")
     webs = [pool.quota for point in points for pool in point.mixture.pools if pool.name == "web"]
     assert webs == [80, 60, 40, 20]

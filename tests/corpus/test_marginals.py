@@ -50,7 +50,9 @@ def cells(supplies=SUPPLIES, item=8, **rest):
 
 
 def compiled(described=None, **spec):
-    return compile_families(Spec(**({"budget": 8 * 10_000, "item": 8} | spec)), described or cells(), TOKENS, "../cells")
+    return compile_families(
+        Spec(**({"budget": 8 * 10_000, "item": 8} | spec)), described or cells(), TOKENS, "../cells"
+    )
 
 
 def shares(lock):

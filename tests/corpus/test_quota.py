@@ -54,9 +54,7 @@ def test_the_mends_mend(data):
 
     def check(total, cap):
         quotas = apportion(list(exact.values()), total).tolist()
-        pools = [
-            Pool(n, s, float(x), q, cap) for (n, x), s, q in zip(exact.items(), supplies, quotas, strict=True)
-        ]
+        pools = [Pool(n, s, float(x), q, cap) for (n, x), s, q in zip(exact.items(), supplies, quotas, strict=True)]
         return check_supplies(pools, 7)
 
     try:

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -15,7 +16,10 @@ def tokenizer(tmp_path_factory):
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     model.train_from_iterator(["the cat sat on the mat", "über 漢字 and cafés"] * 20, trainer)
     model.add_tokens(["naïve word"])
@@ -32,7 +36,7 @@ def test_the_table_spells_what_the_decoder_does(tokenizer, ids, cuts):
     bounds = np.array(sorted({0, len(ids), *(min(each, len(ids)) for each in cuts)}))
     expected = [
         decoder.decode(tokens[start:stop].tolist(), skip_special_tokens=True)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, stop in itertools.pairwise(bounds)
     ]
     assert Spelling(tokenizer).texts(tokens, bounds) == expected
 
