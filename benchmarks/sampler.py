@@ -226,7 +226,7 @@ def short(contender: str) -> dict[str, Any]:
 
     shares = list(SHARES.values())
     order, found = opening(build, shares, holding(shares, ITEMS), ITEMS)
-    found["stray"] = stray(order.pools(0, ITEMS), shares)
+    found["prefix"], found["end"] = stray(order.pools(0, ITEMS), shares)
     if contender != "megatron":  # its order is the blend's
         mixtures = [draw.integers(1, 10_000, draw.integers(2, 25)).tolist() for _ in range(MIXTURES)]
         worst, final = np.array([stray(pools(shares, SHORT), shares) for shares in mixtures]).T
@@ -250,10 +250,11 @@ def measure(python: str, what: str, contender: str) -> dict[str, Any]:
         return {"fault": f"not installed: pip install {package}"}
     command = [python, "-P", "-W", "ignore", __file__, "--measure", what, contender]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and not package:
+    if not done.returncode:
+        return json.loads(done.stdout.splitlines()[-1])
+    if not package:
         sys.exit(done.stderr)
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or [f"ended with {done.returncode}"]
-    return {"fault": lines[-1]} if done.returncode else json.loads(lines[-1])
+    return {"fault": (done.stderr.splitlines() or [f"ended with {done.returncode}"])[-1]}
 
 
 def tables(pythons: dict[str, str]) -> None:
@@ -263,15 +264,14 @@ def tables(pythons: dict[str, str]) -> None:
     print(f"{'':34}{'wall, s':>9}{'CPU, s':>9}{'MB':>8}{'M items/s':>11}{'any prefix':>12}{'at the end':>12}")
     for contender, (package, title, _) in CONTENDERS.items():
         found = measure(pythons[package], "short", contender)
-        title = title.format(found.pop("version", "")).replace(" :", ":")
-        print(f"{title:34}", end="")
+        title = f"{title.format(found.get('version', '')).replace(' :', ':'):34}"
         if "fault" in found:
-            print(found["fault"], flush=True)
+            print(title, found["fault"], flush=True)
             continue
-        found["prefix"], found["end"] = found["stray"]
-        print("{wall:9.3f}{cpu:9.3f}{memory:8.1f}{rate:11.1f}{prefix:12.2f}{end:12.2f}".format(**found), flush=True)
+        numbers = "{wall:9.3f}{cpu:9.3f}{memory:8.1f}{rate:11.1f}{prefix:12.2f}{end:12.2f}".format(**found)
+        print(f"{title}{numbers}", flush=True)
         if "mixtures" in found:
-            orders.append(f"{title:34}" + "{:12.2f}{:12.2f}{:12.2f}{:12}{:12}".format(*found["mixtures"]))
+            orders.append(title + "{:12.2f}{:12.2f}{:12.2f}{:12}{:12}".format(*found["mixtures"]))
 
     print(f"\n{MIXTURES} mixtures of 2 to 24 sources, {SHORT:,} items: items off a share; and a source of 0.05 %")
     print(f"{'':34}{'median':>12}{'any prefix':>12}{'at the end':>12}{'25 by half':>12}{'50 in all':>12}")
@@ -294,13 +294,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--streaming", metavar="PYTHON", default="", help="an interpreter that has mosaicml-streaming")
     parser.add_argument("--megatron", metavar="PYTHON", default="", help="an interpreter that has megatron-core")
-    parser.add_argument("--measure", nargs=2, metavar=("WHAT", "CONTENDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         what, contender = asked.measure
         package = CONTENDERS[contender][0]
-        found = {"short": short, "long": long}[what](contender)
-        print(json.dumps(found | {"version": version(package) if package else ""}))
+        name = {"version": version(package) if package else ""}
+        print(json.dumps({"short": short, "long": long}[what](contender) | name))
     else:
         tables({"": sys.executable, "mosaicml-streaming": asked.streaming, "megatron-core": asked.megatron})
 

@@ -100,10 +100,9 @@ def _annotation(where: str, line: bytes, taxonomy: Taxonomy) -> Annotation:
     if row["id"] != identify(row["text"]):
         problem = f"id {row['id']!r} is not of its text, whose id is {identify(row['text'])!r}"
         raise PresightError(where, problem, "the first 16 hex digits of the text's SHA-256 are its id")
-    document = row.get("document", row.get("locator"))
-    known = f"{row['source']}/{document}" if document is not None else row["id"]
+    document = str(row.get("document") or row.get("locator") or row["id"])
     ordered = tuple(label for label in taxonomy.labels if label in labels)
-    return Annotation(row["id"], row["source"], known, ordered, row["text"])
+    return Annotation(row["id"], row["source"], document, ordered, row["text"])
 
 
 def _named(labels: Sequence[str]) -> str:

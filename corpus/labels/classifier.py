@@ -147,7 +147,7 @@ def train(
         for each, number, row in zip(annotations, fold.tolist(), scores, strict=True):
             values = [round(float(score), 6) for score in row]
             line = {"id": each.id, "source": each.source, "document": each.document, "fold": number}
-            file.write(json.dumps({**line, "scores": values, "labels": list(each.labels)}, ensure_ascii=False) + "\n")
+            file.write(json.dumps({**line, "scores": values, "labels": list(each.labels)}) + "\n")
     names = [*taxonomy.labels, *taxonomy.families]
     said = crossvalidation.widened(scores, taxonomy) >= reading.thresholds
     about = {
@@ -221,3 +221,7 @@ class TrainClassifier(Stage):
             raise PresightError("taxonomy", f"{self.taxonomy!r} changed since it was planned", "run again")
         found = published.read(inputs["annotations"] / published.FILE, taxonomy)
         train(found, taxonomy, out, self.seed, penalty=self.penalty)
+        names = [*taxonomy.labels, *taxonomy.families]
+        every = crossvalidation.widened(taxonomy.indicators([each.labels for each in found]), taxonomy)
+        positives = dict(zip(names, every.sum(axis=0).tolist(), strict=True))
+        (out / "counts.json").write_text(json.dumps({"segments": len(found), "positives": positives}))

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,12 @@ Ints = npt.NDArray[np.int64]
 
 FOLDS = 5
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model's logits are read, learnt from logits that it did not train on.
+    """How a model's logits are read; learnt from logits of texts that were held out.
 
     Args:
         slopes: ``[labels]``; probability = sigmoid(slope · logit + offset).
@@ -42,13 +45,13 @@ class Reading:
         """From out-of-fold logits and what is true of them."""
         lines = [metrics.platt(truth[:, label], logits[:, label]) for label in range(len(taxonomy.labels))]
         slopes, offsets = map(np.array, zip(*lines, strict=True))
-        scores, every = widened(_sigmoid(logits * slopes + offsets), taxonomy), widened(truth, taxonomy)
+        scores, every = widened(model.sigmoid(logits * slopes + offsets), taxonomy), widened(truth, taxonomy)
         columns = range(every.shape[1])
         return cls(slopes, offsets, np.array([metrics.best_threshold(every[:, c], scores[:, c]) for c in columns]))
 
     def scores(self, logits: Floats) -> Floats:
         """Probabilities ``[n, labels]``."""
-        return _sigmoid(logits * self.slopes + self.offsets)
+        return model.sigmoid(logits * self.slopes + self.offsets)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Held:
     thresholds: Floats
 
 
-def widened(values: npt.NDArray[np.generic], taxonomy: Taxonomy) -> npt.NDArray[np.generic]:
+def widened(values: npt.NDArray[Any], taxonomy: Taxonomy) -> npt.NDArray[Any]:
     """``[n, labels]`` with the families beside: ``[n, labels + families]``."""
     return np.hstack([values, taxonomy.combine(values)])
 
@@ -86,10 +89,10 @@ def split(annotations: Sequence[Annotation], taxonomy: Taxonomy, folds: int = FO
         raise PresightError("annotations", f"come from {len(where)} documents", f"{folds} at least are needed")
     families = taxonomy.combine(taxonomy.indicators([each.labels for each in annotations]))
 
-    def order(document: str) -> tuple[str, int, list[bool], str]:
+    def order(document: str) -> tuple[str, int, bytes, str]:
         mixed = hashlib.sha256(f"{seed}\0{document}".encode()).hexdigest()
         places = where[document]
-        return annotations[places[0]].source, -len(places), families[places].any(axis=0).tolist(), mixed
+        return annotations[places[0]].source, -len(places), np.packbits(families[places].any(axis=0)).tobytes(), mixed
 
     fold = np.zeros(len(annotations), dtype=np.int64)
     of_source: Counter[tuple[str, int]] = Counter()
@@ -108,8 +111,8 @@ def out_of_fold(prepared: Sequence[str], truth: Truth, fold: Ints, taxonomy: Tax
     logits = np.zeros(truth.shape)
     for each in progress(sorted(set(fold.tolist())), "fold"):
         inside, outside = np.flatnonzero(fold != each), np.flatnonzero(fold == each)
-        weights = model.fit([prepared[i] for i in inside], truth[inside], taxonomy.labels, penalty)
-        logits[outside] = weights.logits([prepared[i] for i in outside])
+        weights = model.fit(_at(prepared, inside), truth[inside], taxonomy.labels, penalty)
+        logits[outside] = weights.logits(_at(prepared, outside))
     return logits
 
 
@@ -120,7 +123,7 @@ def crossvalidate(
     seed: int = 0,
     penalty: float = model.PENALTY,
 ) -> Held:
-    """Train as ``classifier.train`` does on all folds but one, calibration and thresholds included, and score that one.
+    """Train as ``classifier.train`` does, calibration and thresholds included, on all folds but one; score that one.
 
     Raises:
         PresightError: fewer documents than folds.
@@ -131,11 +134,11 @@ def crossvalidate(
     scores, thresholds = np.zeros(every.shape), np.zeros((folds, every.shape[1]))
     for each in progress(range(folds), "cross-validation"):
         inside, outside = np.flatnonzero(fold != each), np.flatnonzero(fold == each)
-        known, texts = [annotations[i] for i in inside], [prepared[i] for i in inside]
+        known, texts = _at(annotations, inside), _at(prepared, inside)
         within = split(known, taxonomy, folds, seed)
         reading = Reading.learn(out_of_fold(texts, truth[inside], within, taxonomy, penalty), truth[inside], taxonomy)
         weights = model.fit(texts, truth[inside], taxonomy.labels, penalty)
-        scores[outside] = widened(reading.scores(weights.logits([prepared[i] for i in outside])), taxonomy)
+        scores[outside] = widened(reading.scores(weights.logits(_at(prepared, outside))), taxonomy)
         thresholds[each] = reading.thresholds
     return Held(fold, scores, scores >= thresholds[fold], thresholds)
 
@@ -158,5 +161,5 @@ def over_folds(held: Held, every: Truth) -> dict[str, npt.NDArray[np.float64]]:
     return found
 
 
-def _sigmoid(logits: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0, -logits))
+def _at(items: Sequence[T], places: Ints) -> list[T]:
+    return [items[place] for place in places.tolist()]

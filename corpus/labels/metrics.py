@@ -17,28 +17,37 @@ def average_precision(truth: Truth, scores: npt.ArrayLike) -> float | None:
     """Area under the steps of precision over recall; equal scores are one step. None without positives."""
     if not truth.any():
         return None
-    hits, taken = _steps(truth, np.asarray(scores, dtype=np.float64))
-    return float(np.sum(np.diff(hits, prepend=0) / truth.sum() * hits / taken))
+    return float(weighted_precision(truth, scores, np.ones((1, len(truth))))[0])
+
+
+def weighted_precision(truth: Truth, scores: npt.ArrayLike, weights: Floats) -> Floats:
+    """Average precision under each of many weightings ``[draws, n]``; NaN where no positive has weight."""
+    hits, taken = _steps(truth, scores, weights)
+    precision = np.divide(hits, taken, out=np.zeros_like(hits), where=taken > 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sum(np.diff(hits, axis=1, prepend=0) * precision, axis=1) / hits[:, -1])
 
 
 def best_threshold(truth: Truth, scores: npt.ArrayLike) -> float:
     """The threshold on calibrated probabilities that is best for F1: half of the best F1 there is.
 
-    That holds wherever probabilities are calibrated (Lipton, Elkan & Narayanaswamy 2014, theorem 1), and moves far less
-    from sample to sample than the score at which F1 happens to peak. 1 without positives: never.
+    So it is wherever probabilities are calibrated (Lipton, Elkan & Narayanaswamy 2014, theorem 1), and it moves far
+    less from sample to sample than the score at which F1 happens to peak. 1 without positives: never.
     """
     if not truth.any():
         return 1.0
-    hits, taken = _steps(truth, np.asarray(scores, dtype=np.float64))
+    hits, taken = _steps(truth, scores, np.ones((1, len(truth))))
     return float(np.max(hits / (taken + truth.sum())))
 
 
-def _steps(truth: Truth, scores: Floats) -> tuple[Floats, Floats]:
-    """At every distinct score, from the highest: positives at or above it, and all at or above it."""
+def _steps(truth: Truth, scores: npt.ArrayLike, weights: Floats) -> tuple[Floats, Floats]:
+    """At every distinct score, from the highest: weight of the positives at or above it, and of all at or above it."""
+    scores = np.asarray(scores, dtype=np.float64)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    return np.cumsum(truth[order], dtype=np.float64)[last], last + 1.0
+    weights = weights[:, order]
+    return np.cumsum(weights * truth[order], axis=1)[:, last], np.cumsum(weights, axis=1)[:, last]
 
 
 def decided(truth: Truth, said: Truth) -> dict[str, float | None]:

@@ -25,24 +25,25 @@ Floats = npt.NDArray[np.float64]
 PREFIX = "__label__"
 PENALTY = 1e-3
 
-# of UTF-8 bytes: letters lower-cased, whatever is not ASCII kept, all else a space
-_WORDS = bytes(ord(chr(b).lower()) if chr(b).isalpha() else b if b > 127 else 32 for b in range(128)) + bytes(
-    range(128, 256)
-)
+# bytes of UTF-8 → what is kept of them; what is not ASCII belongs to words
+_WORDS = bytes(ord(chr(b).lower()) if chr(b).isalpha() else 32 for b in range(128)) + bytes(range(128, 256))
+_SIGNS = bytes(b if 33 <= b < 127 and not chr(b).isalnum() else 32 for b in range(128)) + b" " * 128
 _MARKS = [chr(b) for b in range(33, 127) if not chr(b).isalpha()]
 _SYMBOLS = re.compile(r"([^\x00-\x7f\w])")
 
 
 def prepare(text: str) -> str:
-    """The form in which the model reads a text, in training and after: each of its words and marks once, on one line.
+    """The form in which the model reads a text, in training and after: what is in it, each thing once, on one line.
 
-    Words are runs of letters in lower case; marks are single digits and signs, so that code and formulas show. That a
-    word is there says more than how often: repeats would drown what is rare in what every text has.
+    Words are runs of letters in lower case. Runs of signs (``->``, ``):``), single signs and digits stand beside them:
+    they are what code and formulas look like. That a word is there says more than how often: repeats would drown
+    what is rare in what every text has.
     """
     if not text.isascii():
         text = _SYMBOLS.sub(r" \1 ", text)  # typographic quotes, ∀, ≤: not part of their neighbours
-    words = text.encode("utf-8", "replace").translate(_WORDS).decode().split()
-    return " ".join(dict.fromkeys(chain(words, filter(text.__contains__, _MARKS))))
+    raw = text.encode("utf-8", "replace")
+    words, signs = raw.translate(_WORDS).decode().split(), raw.translate(_SIGNS).decode().split()
+    return " ".join(dict.fromkeys(chain(words, signs, filter(text.__contains__, _MARKS))))
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Weights:
     bias: Floats
 
     def logits(self, prepared: Sequence[str]) -> Floats:
-        """``[n, labels]``: the bias, and the mean over the known words and the end of the line, which weighs nothing."""
+        """``[n, labels]``: the bias, and the mean over the known words and an end of line that weighs nothing."""
         rows = {word: row for row, word in enumerate(self.words)}
         return np.asarray(_features(prepared, rows) @ self.matrix) + self.bias
 
@@ -136,7 +137,7 @@ def _regression(features: Any, truth: npt.NDArray[np.bool_], penalty: float) -> 
         return np.append(transposed @ rows + penalty * point[:-1], rows.sum())
 
     def curvature(point: Floats, along: Floats) -> Floats:
-        p = _sigmoid(features @ point[:-1] + point[-1])
+        p = sigmoid(features @ point[:-1] + point[-1])
         return back(p * (1 - p) * (features @ along[:-1] + along[-1]), along)
 
     for label in np.flatnonzero(truth.any(0) & ~truth.all(0)):  # else there is nothing to learn but the bias
@@ -145,7 +146,7 @@ def _regression(features: Any, truth: npt.NDArray[np.bool_], penalty: float) -> 
         def loss(point: Floats, target: Floats = target) -> tuple[float, Floats]:
             logits = features @ point[:-1] + point[-1]
             value = np.sum(np.logaddexp(0, logits) - target * logits) + penalty / 2 * np.sum(point[:-1] ** 2)
-            return float(value), back(_sigmoid(logits) - target, point)
+            return float(value), back(sigmoid(logits) - target, point)
 
         start = np.append(np.zeros(words), bias[label])
         found = minimize(loss, start, jac=True, hessp=curvature, method="Newton-CG").x
@@ -153,7 +154,8 @@ def _regression(features: Any, truth: npt.NDArray[np.bool_], penalty: float) -> 
     return matrix, bias
 
 
-def _sigmoid(logits: Floats) -> Floats:
+def sigmoid(logits: Floats) -> Floats:
+    """Probabilities of logits, without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -logits)))
 
 

@@ -151,8 +151,8 @@ class Taxonomy(BaseModel, frozen=True, extra="forbid"):
             scores: ``[..., labels]`` probabilities, or truth as 0 and 1.
 
         Returns:
-            ``[..., families]``: 1 − Π(1 − score). On the published annotations this ranks and calibrates a little better
-            than the largest score does; of truth (booleans) it is the plain *any*.
+            ``[..., families]``: 1 − Π(1 − score). On the published annotations this ranks and calibrates a little
+            better than the largest score does. Of truth (booleans) it is the plain *any*.
         """
         scores = np.asarray(scores)
         starts = np.cumsum([0, *(len(labels) for labels in self.families.values())])[:-1]
