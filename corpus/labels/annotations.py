@@ -194,10 +194,12 @@ def load_sample(required: float = REQUIRED, roles: Iterable[str] | None = None) 
             raise next(iter(missing.values()))
         roles = here
     wanted = {row["id"]: row for row in published()}
-    texts: dict[str, tuple[str, str]] = {}
-    for document, text in _windows(roles):
-        if (key := identify(text)) in wanted:
-            texts.setdefault(key, (document, text))
+    own: dict[str, tuple[str, str]] = {}
+    others: dict[str, tuple[str, str]] = {}
+    for source, document, text in _windows(sorted(roles)):
+        if row := wanted.get(identify(text)):  # the same text may stand in two sources
+            (own if source == row["source"] else others).setdefault(row["id"], (document, text))
+    texts = others | own
     if len(texts) < required * len(wanted):
         rate = ", ".join(f"{source} {each['share']:.0%}" for source, each in rates(texts).items())
         raise PresightError(
@@ -229,8 +231,8 @@ def _roles() -> list[str]:
     return [role for roles in packages.texts("labels").values() for role in roles]
 
 
-def _windows(roles: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Every window of every document, with the document's id."""
+def _windows(roles: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Every window of every document: its source, the document's id, the text."""
     from corpus import sample
     from presight import packages
 
@@ -238,5 +240,5 @@ def _windows(roles: Iterable[str]) -> Iterator[tuple[str, str]]:
     for role in roles:
         for document in sample.documents(role, packages.fetch(role)):
             for start in range(0, len(document.text), WINDOW):
-                yield document.id, document.text[start : start + WINDOW]
+                yield role.split(".")[1], document.id, document.text[start : start + WINDOW]
             track.advance(len(document.text))

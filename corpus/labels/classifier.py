@@ -20,13 +20,13 @@ from corpus.labels import crossvalidation, model
 from corpus.labels.annotations import Annotation
 from corpus.labels.baseline import Baseline
 from corpus.labels.model import prepare as prepare
+from corpus.labels.scorer import Scorer
 from corpus.labels.taxonomy import DEFAULT, Taxonomy
 from presight.errors import PresightError
 from presight.stage import Needs, Stage
 
 MODEL, ABOUT, OUT_OF_FOLD = "model.bin", "classifier.json", "outoffold.jsonl"
 FORMAT, VERSION = "presight classifier", 1
-WINDOW = 2000  # characters: what annotators read, and so what the model knows how to read
 AT_ONCE = 4096  # texts given to fastText in one call
 
 
@@ -36,7 +36,7 @@ class Classifier:
 
     Args:
         taxonomy: its labels and families.
-        window: characters of a text that are scored at a time.
+        window: characters of a text that are scored at a time: what annotators read at most, so what it knows to read.
         digest: SHA-256 of all that describes it, the model included.
         thresholds: by label and by family, of the best F1 on validation.
         baseline: what one would say who knew the source of a text and nothing else.
@@ -49,7 +49,7 @@ class Classifier:
     thresholds: Mapping[str, float]
     baseline: Baseline
     about: Mapping[str, Any]
-    _model: Any
+    _scorer: Scorer
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
@@ -70,14 +70,15 @@ class Classifier:
         path = folder / MODEL
         if not path.is_file() or _sha256(path) != about["model"]:
             raise PresightError(str(path), "is not the model that was trained (its SHA-256 differs)", "train it again")
+        taxonomy = Taxonomy.of(about["taxonomy"])
         return cls(
-            taxonomy=Taxonomy.of(about["taxonomy"]),
+            taxonomy=taxonomy,
             window=about["window"],
             digest=hashlib.sha256(text).hexdigest(),
             thresholds=MappingProxyType(about["thresholds"]),
             baseline=Baseline(**about["baseline"]),
             about=MappingProxyType(about),
-            _model=model.load(path),
+            _scorer=Scorer(model.load(path), taxonomy.labels),
         )
 
     @property
@@ -87,11 +88,7 @@ class Classifier:
 
     def score(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Calibrated probabilities ``[n, labels]`` of texts no longer than ``window``."""
-        parts = [
-            model.predict(self._model, [prepare(text) for text in texts[start : start + AT_ONCE]], self.labels)
-            for start in range(0, len(texts), AT_ONCE)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), dtype=np.float32)
+        return self._scorer.scores(texts)
 
     def score_long(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Probabilities ``[n, labels]`` of texts of any length: the mean of their windows, by length."""
@@ -154,7 +151,7 @@ def train(
         "format": FORMAT,
         "version": VERSION,
         "taxonomy": taxonomy.tree,
-        "window": WINDOW,
+        "window": max(len(each.text) for each in annotations),
         "settings": {"penalty": penalty, "folds": folds, "seed": seed},
         "annotations": {
             "segments": len(annotations),

@@ -26,10 +26,11 @@ PREFIX = "__label__"
 PENALTY = 1e-3
 
 # bytes of UTF-8 → what is kept of them; what is not ASCII belongs to words
-_WORDS = bytes(ord(chr(b).lower()) if chr(b).isalpha() else 32 for b in range(128)) + bytes(range(128, 256))
-_SIGNS = bytes(b if 33 <= b < 127 and not chr(b).isalnum() else 32 for b in range(128)) + b" " * 128
-_MARKS = [chr(b) for b in range(33, 127) if not chr(b).isalpha()]
-_SYMBOLS = re.compile(r"([^\x00-\x7f\w])")
+WORDS = bytes(ord(chr(b).lower()) if chr(b).isalpha() else 32 for b in range(128)) + bytes(range(128, 256))
+SIGNS = bytes(b if 33 <= b < 127 and not chr(b).isalnum() else 32 for b in range(128)) + b" " * 128
+MARKS = [chr(b) for b in range(33, 127) if not chr(b).isalpha()]
+LOWER = bytes(w if w != 32 else s for w, s in zip(WORDS, SIGNS, strict=True))
+_SYMBOLS = re.compile(r"[^\x00-\x7f\w]")
 
 
 def prepare(text: str) -> str:
@@ -39,11 +40,17 @@ def prepare(text: str) -> str:
     they are what code and formulas look like. That a word is there says more than how often: repeats would drown
     what is rare in what every text has.
     """
-    if not text.isascii():
-        text = _SYMBOLS.sub(r" \1 ", text)  # typographic quotes, ∀, ≤: not part of their neighbours
+    text = separated(text)
     raw = text.encode("utf-8", "replace")
-    words, signs = raw.translate(_WORDS).decode().split(), raw.translate(_SIGNS).decode().split()
-    return " ".join(dict.fromkeys(chain(words, signs, filter(text.__contains__, _MARKS))))
+    words, signs = raw.translate(WORDS).decode().split(), raw.translate(SIGNS).decode().split()
+    return " ".join(dict.fromkeys(chain(words, signs, filter(text.__contains__, MARKS))))
+
+
+def separated(text: str) -> str:
+    """The text with space around symbols that are not ASCII: typographic quotes, ∀, ≤ are not part of a word."""
+    for symbol in () if text.isascii() else set(_SYMBOLS.findall(text)):
+        text = text.replace(symbol, f" {symbol} ")
+    return text
 
 
 @dataclass(frozen=True)
