@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from corpus.clean.signatures import Signatures as Signatures
     from corpus.documents import Documents as Documents
     from corpus.documents import Sample as Sample
-    from corpus.hub import Hub as Hub
     from corpus.invented import Invented as Invented
     from corpus.labels.annotations import Annotations as Annotations
     from corpus.labels.annotations import SampleAnnotations as SampleAnnotations
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from corpus.mix import Mix as Mix
     from corpus.mixture import Mixture as Mixture
     from corpus.sampler import Sampler as Sampler
+    from corpus.sources.hub import Hub as Hub
     from corpus.tokenizer import Tokenizer as Tokenizer
     from corpus.tokens import Tokenize as Tokenize
     from corpus.windows import Windows as Windows
@@ -36,7 +36,7 @@ __getattr__, __all__ = lazy(
         "Deduplicate": "clean.deduplicate",
         "Documents": "documents",
         "Duplicates": "clean.duplicates",
-        "Hub": "hub",
+        "Hub": "sources.hub",
         "Invented": "invented",
         "Label": "labels.label",
         "Mix": "mix",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from corpus.records import Ledger, read
+from corpus.sources.records import Ledger, read
 from presight import index
 from presight.console import Track, say
 from presight.errors import PresightError, Unavailable, nearest
@@ -73,7 +73,7 @@ class Sample(Stage):
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Read each source's packages from the cache and write its documents."""
-        from corpus import sample
+        from corpus.sources import sample
         from presight import packages
 
         licences = {}

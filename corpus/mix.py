@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from corpus.mixing.spec import Spec
 from corpus.mixture import FILE, Mixture
-from corpus.spec import Spec
 from presight.errors import PresightError
 from presight.stage import Cost, Needs, Stage
 
@@ -29,8 +29,8 @@ class Mix(Spec, Stage):
 
     def settle(self, fetch: bool) -> Stage:
         """Refuse, before anything is downloaded, a mixture that asks for more than its public sources hold."""
-        from corpus import public
-        from corpus.hub import Hub
+        from corpus.sources import public
+        from corpus.sources.hub import Hub
 
         held = {
             name: count

@@ -1,8 +1,8 @@
 """A mixture: its lock, checked and readable; and what two mixtures have in common.
 
-The lock (``corpus.lock``) records what was asked, what is given, from which shards and with which repetition; its
-``plan`` is a hash of all of it but the place where the shards lie, so two runs with one plan read the same items in
-the same order.
+The lock (``corpus.mixing.lock``) records what was asked, what is given, from which shards and with which repetition;
+its ``plan`` is a hash of all of it but the place where the shards lie, so two runs with one plan read the same items
+in the same order.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from corpus import lock as locks
-from corpus.amounts import Amount, Taken, as_amount, cut, take
-from corpus.lock import FILE as FILE
-from corpus.quota import MAX_POOLS, Pool, check_supplies, is_number
+from corpus.mixing import lock as locks
+from corpus.mixing.amounts import Amount, Taken, as_amount, cut, take
+from corpus.mixing.lock import FILE as FILE
+from corpus.mixing.quota import MAX_POOLS, Pool, check_supplies, is_number
 from presight.console import number
 from presight.errors import PresightError
 
@@ -44,7 +44,7 @@ def compile_mixture(
 
     Args:
         shares: amount of each source: a share, in per cent, fractions or parts (sums other than 1 and 100 are
-            recorded), or an :class:`~corpus.amounts.Amount` in tokens or epochs; empty where ``phases`` say it.
+            recorded), or an :class:`~corpus.mixing.amounts.Amount` in tokens or epochs; empty where ``phases`` say it.
         supplies: items each source holds.
         budget: tokens of the mixture, rounded down to whole items; None: what the amounts add up to.
         item: tokens of an item.

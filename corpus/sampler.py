@@ -1,7 +1,7 @@
 """Which item comes i-th: a pure function of the mixture's lock, so there is nothing to build, shuffle or checkpoint.
 
-Order is a rotation (``corpus.rotation``), content a keyed permutation per pool and epoch (``corpus.permutation``).
-The answer for item i does not depend on how the calls are cut: ranks, workers and restarts do not change it.
+Order is a rotation (``corpus.mixing.rotation``), content a keyed permutation per pool and epoch
+(``corpus.mixing.permutation``). The answer for item i does not depend on how the calls are cut: ranks, workers and restarts do not change it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from operator import index
 import numpy as np
 import numpy.typing as npt
 
+from corpus.mixing.permutation import Streams
+from corpus.mixing.rotation import BLOCK, Rotation
 from corpus.mixture import Lock, Mixture
-from corpus.permutation import Streams
-from corpus.rotation import BLOCK, Rotation
 from presight.errors import PresightError
 
 ITEM = np.dtype([("pool", np.int16), ("epoch", np.int32), ("position", np.int64)], align=True)

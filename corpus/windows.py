@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from corpus.mixing.permutation import Streams
 from corpus.mixture import Lock, Mixture
-from corpus.permutation import Streams
 from presight.errors import EXIT_DATA, PresightError
 
 Numbers = npt.NDArray[np.int64]

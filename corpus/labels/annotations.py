@@ -233,7 +233,7 @@ def _roles() -> list[str]:
 
 def _windows(roles: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Every window of every document: its source, the document's id, the text."""
-    from corpus import sample
+    from corpus.sources import sample
     from presight import packages
 
     track = Track(None, "finding the annotated text")

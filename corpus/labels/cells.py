@@ -17,7 +17,7 @@ from corpus import segments
 from corpus.labels.classifier import OUT_OF_FOLD
 from corpus.labels.label import LABELS
 from corpus.labels.taxonomy import Taxonomy
-from corpus.permutation import scrambled
+from corpus.mixing.permutation import scrambled
 from corpus.tokens import read_tokens
 from presight.console import Track
 from presight.errors import EXIT_DATA, PresightError, nearest

@@ -55,7 +55,7 @@ def label_files(place: Path, classifier: Path, target: Path, text_key: str = "te
         PresightError: nothing there is text, a file is damaged, or more than one in a hundred records is malformed.
     """
     from corpus.labels.classifier import Classifier
-    from corpus.records import Ledger, read
+    from corpus.sources.records import Ledger, read
 
     ledger = Ledger(str(place), 0.01)
     track = Track(None, f"labelling {place.name}")

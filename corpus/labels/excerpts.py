@@ -110,7 +110,7 @@ class _Smallest:
 def _documents(place: Path) -> Iterator[tuple[str, str, str]]:
     """Source, id and text of every document."""
     from corpus.documents import INDEX, read_source
-    from corpus.records import Ledger, read
+    from corpus.sources.records import Ledger, read
 
     if (place / INDEX).exists():
         for source in sorted(json.loads((place / INDEX).read_text())["sources"]):

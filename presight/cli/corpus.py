@@ -32,7 +32,7 @@ def mix(
     fields of the stage corpus.Mix (`presight schema corpus.Mix`). `grid: {x: 50..85 step 5}` compiles one lock for
     each point; `$x` stands for its value.
     """
-    from corpus import grid
+    from corpus.mixing import grid
 
     points = grid.compile_spec(spec, out)
     if json_output:
@@ -98,7 +98,7 @@ def diff(
 @app.command("sources")
 def sources(json_output: Json = False) -> None:
     """Show the paper's sixteen sources with our public stand-in for each: hub id, licence, tokens."""
-    from corpus import public
+    from corpus.sources import public
     from presight.console import table
 
     rows = public.rows()

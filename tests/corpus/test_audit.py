@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from toy_experiment import ITEM
 
-from corpus import Mixture, audit, grid
+from corpus import Mixture, audit
+from corpus.mixing import grid
 from presight.errors import PresightError
 
 

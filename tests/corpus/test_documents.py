@@ -336,7 +336,7 @@ def test_an_unknown_source_of_the_sample(monkeypatch):
 
 
 def test_the_sample_cuts_long_texts_and_checks_its_packages(tmp_path, monkeypatch):
-    from corpus import sample
+    from corpus.sources import sample
 
     long = "".join(chr(97 + i % 26) * 7 for i in range(6500))  # 45,500 characters
     each = sample.Document("p/m#0", long, {"licence": "MIT"})
@@ -355,7 +355,7 @@ def test_the_sample_cuts_long_texts_and_checks_its_packages(tmp_path, monkeypatc
 
 
 def test_the_parts_of_a_source_are_one_source(tmp_path, monkeypatch):
-    from corpus import sample
+    from corpus.sources import sample
 
     asked = []
 

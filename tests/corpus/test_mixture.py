@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.mixing.quota import Pool, apportion
 from corpus.mixture import Mixture, compile_mixture, overlap
-from corpus.quota import Pool, apportion
 from presight.errors import PresightError
 
 SHARES = {"web": 50, "encyclopedia": 2.5, "academia": 2.5, "literature": 20, "math": 5, "code": 20}

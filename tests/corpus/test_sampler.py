@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.mixing.permutation import Streams
+from corpus.mixing.rotation import MAX_ITEMS
 from corpus.mixture import Mixture, compile_mixture, overlap
-from corpus.permutation import Streams
-from corpus.rotation import MAX_ITEMS
 from corpus.sampler import Sampler
 from presight.errors import PresightError
 

@@ -42,7 +42,7 @@ def listed(tmp_path):
         "positions": {"path": "web.positions", "items": 5, "bytes": 4, "sha256": digest},
         "supply": 5,
     }
-    from corpus import lock as locks
+    from corpus.mixing import lock as locks
 
     document.pop("plan")
     return tmp_path, document | {"plan": locks.plan(document)}

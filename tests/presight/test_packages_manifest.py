@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from corpus.readers import READERS
+from corpus.sources.readers import READERS
 from presight.errors import PresightError
 from presight.packages import packages, role, roles, texts
 

@@ -141,12 +141,12 @@ def shelf(monkeypatch):
     )
 
     def documents(role, fetched):
-        from corpus.sample import Document
+        from corpus.sources.sample import Document
 
         kept = texts[:1] if role == "text.web" else texts[1:]
         yield from (Document(f"{role}/{number}", text, {}) for number, text in enumerate(kept))
 
-    monkeypatch.setattr("corpus.sample.documents", documents)
+    monkeypatch.setattr("corpus.sources.sample.documents", documents)
     return rows
 
 

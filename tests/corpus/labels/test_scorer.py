@@ -8,7 +8,9 @@ from corpus.labels.scorer import Scorer
 
 LABELS = ("a", "b", "c")
 WORDS = ["the", "cat", "sat", "naïve", "漢字", "->", "):", "(", ")", "-", ">", "7", "_", "≤", "”", "x" * 300]
-pieces = st.sampled_from([*WORDS, "unknown", "The", "CAT", "dog7", "“quoted”", "a->b", "\n\t", "\xa0", "\u2028", "\ud800", "\0"])
+pieces = st.sampled_from(
+    [*WORDS, "unknown", "The", "CAT", "dog7", "“quoted”", "a->b", "\n\t", "\xa0", "\u2028", "\ud800", "\0"]
+)
 texts = st.lists(st.one_of(pieces, st.text(max_size=6)), max_size=30).flatmap(
     lambda parts: st.sampled_from([" ", ""]).map(lambda glue: glue.join(parts))
 )

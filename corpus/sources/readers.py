@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
-from corpus import markup
+from corpus.sources import markup
 
 DICTIONARY_CHARACTERS = 8_000  # a dictionary has no documents of useful size: it is cut blindly
 COMMENTS, GLOSSES = 12, 40  # so many make one document

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.mixing.spec import Spec
 from corpus.mixture import FILE, Mixture, overlap
-from corpus.spec import Spec
 from presight import axes, document
 from presight.assembly import build
 from presight.console import number, table

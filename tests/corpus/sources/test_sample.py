@@ -12,9 +12,9 @@ import toy_archives as toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus import sample
 from corpus.labels.annotations import published
-from corpus.sample import Document, documents, take
+from corpus.sources import sample
+from corpus.sources.sample import Document, documents, take
 from presight.errors import PresightError
 from presight.packages import fetch_all, texts
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from corpus.amounts import Amount, cut, take
+from corpus.mixing.amounts import Amount, cut, take
 from presight.errors import PresightError
 
 SUPPLIES = {"web": 1000, "math": 50, "code": 200}

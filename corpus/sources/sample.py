@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from corpus.readers import READERS
+from corpus.sources.readers import READERS
 from presight.errors import PresightError
 from presight.packages import Fetched
 from presight.packages import role as manifest_role

@@ -1,7 +1,8 @@
 import pytest
 from toy_experiment import ITEM
 
-from corpus import Mixture, grid
+from corpus import Mixture
+from corpus.mixing import grid
 from presight.errors import PresightError
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.truth import Estimate, Records, Refusal, _limits, labelled_for, source_shares, true_shares
+from corpus.mixing.truth import Estimate, Records, Refusal, _limits, labelled_for, source_shares, true_shares
 from presight.errors import PresightError
 
 FAMILIES = ("reasoning", "visual")

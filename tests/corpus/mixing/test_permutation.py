@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from corpus.permutation import ROUNDS, Streams, stream_key
+from corpus.mixing.permutation import ROUNDS, Streams, stream_key
 
 MASK = 2**64 - 1
 GAMMA = 0x9E3779B97F4A7C15

@@ -15,8 +15,8 @@ from itertools import chain, combinations
 import numpy as np
 import numpy.typing as npt
 
-from corpus.projection import Rows, Vector
-from corpus.quota import decimal
+from corpus.mixing.projection import Rows, Vector
+from corpus.mixing.quota import decimal
 from presight.errors import PresightError
 
 NAMED = 4  # sources that a sentence lists

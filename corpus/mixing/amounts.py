@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from corpus.quota import apportion, decimal, is_number
+from corpus.mixing.quota import apportion, decimal, is_number
 from presight.errors import PresightError, nearest
 from presight.stage import FrozenMap
 

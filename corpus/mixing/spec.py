@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from corpus.amounts import Amount, Bound, Phase
 from corpus.labels.cells import CELLS
+from corpus.mixing.amounts import Amount, Bound, Phase
 from corpus.mixture import compile_mixture
 from corpus.tokens import TOKENS
 from presight.errors import PresightError
@@ -108,7 +108,7 @@ class Spec(BaseModel):
                 f"are of {sorted_items['item']}-token items of other tokens, not of {self.item}-token items of these"
             )
             raise PresightError("cells", problem, "make cells of these tokens with this item length")
-        from corpus import marginals
+        from corpus.mixing import marginals
 
         return marginals.compile_families(self, sorted_items, about, relative(cells, home))
 

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from corpus.amounts import Amount, Bound, Phase
-from corpus.marginals import compile_families
+from corpus.mixing.amounts import Amount, Bound, Phase
+from corpus.mixing.marginals import compile_families
+from corpus.mixing.spec import Spec
 from corpus.mixture import Mixture, overlap
 from corpus.sampler import Sampler
-from corpus.spec import Spec
 from presight.errors import PresightError
 
 SUPPLIES = {  # items of each cell: none, visual, reasoning, both

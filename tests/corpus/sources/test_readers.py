@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from corpus import readers
-from corpus.readers import READERS
+from corpus.sources import readers
+from corpus.sources.readers import READERS
 from presight.packages import roles
 
 

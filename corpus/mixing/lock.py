@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpus.quota import Pool, is_number
-from corpus.rotation import MAX_ITEMS, golden_step
+from corpus.mixing.quota import Pool, is_number
+from corpus.mixing.rotation import MAX_ITEMS, golden_step
 from presight.errors import PresightError
 
 FORMAT = "presight mixture lock"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus import markup
-from corpus.markup import HIDDEN, HIDDEN_CLASSES, PARAGRAPHS, SEPARATORS, article, page, scripture
+from corpus.sources import markup
+from corpus.sources.markup import HIDDEN, HIDDEN_CLASSES, PARAGRAPHS, SEPARATORS, article, page, scripture
 
 
 def test_page_keeps_paragraphs_and_code_and_drops_the_way_to_other_pages():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.quota import Pool, apportion, check_supplies
+from corpus.mixing.quota import Pool, apportion, check_supplies
 from presight.errors import PresightError
 
 decimals = st.decimals(0, 100, places=3).map(float)

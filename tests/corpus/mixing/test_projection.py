@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.projection import Rows, project, support
+from corpus.mixing.projection import Rows, project, support
 
 CELLS = 8  # two sources, two families
 

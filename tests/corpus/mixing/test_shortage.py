@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.families import Bound, Cell, solve
+from corpus.mixing.families import Bound, Cell, solve
 from presight.errors import PresightError
 
 NONE, VISUAL, REASONING = frozenset(), frozenset({"visual"}), frozenset({"reasoning"})

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpus.documents import Documents, read_source
-from corpus.records import LONGEST, Ledger, plain, read
+from corpus.sources.records import LONGEST, Ledger, plain, read
 from presight.errors import PresightError
 
 LINES = {

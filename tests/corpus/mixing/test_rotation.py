@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.rotation import MAX_ITEMS, floor_sum, golden_step, hits_below
+from corpus.mixing.rotation import MAX_ITEMS, floor_sum, golden_step, hits_below
 
 
 def quotients(n, step):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus import families, truth
-from corpus import lock as locks
-from corpus.amounts import Amount, Bound, Phase, cut
+from corpus.mixing import families, truth
+from corpus.mixing import lock as locks
+from corpus.mixing.amounts import Amount, Bound, Phase, cut
+from corpus.mixing.quota import Pool
 from corpus.mixture import cut_supplies
-from corpus.quota import Pool
 from presight.errors import PresightError, nearest
 
 if TYPE_CHECKING:
-    from corpus.spec import Spec
+    from corpus.mixing.spec import Spec
 
 PER_CENT = 100
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from corpus import public
 from corpus.documents import FILES, capped, check_name, write_index, write_source
-from corpus.records import Ledger, document
+from corpus.sources import public
+from corpus.sources.records import Ledger, document
 from presight import index
 from presight.console import say
 from presight.errors import PresightError, Unavailable, nearest

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from corpus import public
 from corpus.documents import read_source
-from corpus.hub import Dataset, Hub
+from corpus.sources import public
+from corpus.sources.hub import Dataset, Hub
 from presight import assembly
 from presight.errors import PresightError, Unavailable
 from presight.packages import cache_root

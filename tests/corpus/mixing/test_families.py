@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.families import Bound, Cell, quotas, solve
-from corpus.shortage import Request
+from corpus.mixing.families import Bound, Cell, quotas, solve
+from corpus.mixing.shortage import Request
 from presight.errors import PresightError
 
 # per cent of the segments of six sources that are reasoning, and visual (see_before_seeing §3)

@@ -2,9 +2,9 @@
 
 A *cell* is the text of one source that has one set of families (a geometry text has two). Marginals of families and
 sources and the overlaps of families are asked, exactly or within bounds; supplies and ``max_epochs`` cap the cells.
-The shares are the point of least divergence from the natural proportions (``corpus.projection``): it is unique and
-moves smoothly with what is asked, so neighbours on a grid of mixtures differ by little. Rounding to whole items is a
-small integer programme. What cannot be had is explained by ``corpus.shortage``.
+The shares are the point of least divergence from the natural proportions (``corpus.mixing.projection``): it is unique
+and moves smoothly with what is asked, so neighbours on a grid of mixtures differ by little. Rounding to whole items is
+a small integer programme. What cannot be had is explained by ``corpus.mixing.shortage``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from corpus.projection import Vector, project
-from corpus.quota import is_number
-from corpus.shortage import Demand, Request, explain
+from corpus.mixing.projection import Vector, project
+from corpus.mixing.quota import is_number
+from corpus.mixing.shortage import Demand, Request, explain
 from presight.errors import PresightError, nearest
 
 CELLS = 2_000  # more are rounded by largest remainder alone

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from corpus import public
+from corpus.sources import public
 from presight.errors import PresightError
 
 # the names the paper prints
