@@ -1,7 +1,8 @@
 """Which item comes i-th: a pure function of the mixture's lock, so there is nothing to build, shuffle or checkpoint.
 
 Order is a rotation (``corpus.mixing.rotation``), content a keyed permutation per pool and epoch
-(``corpus.mixing.permutation``). The answer for item i does not depend on how the calls are cut: ranks, workers and restarts do not change it.
+(``corpus.mixing.permutation``). The answer for item i does not depend on how the calls are cut: ranks, workers and
+restarts do not change it.
 """
 
 from __future__ import annotations
