@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from corpus.labels.annotations import SampleAnnotations as SampleAnnotations
     from corpus.labels.cells import Cells as Cells
     from corpus.labels.classifier import TrainClassifier as TrainClassifier
+    from corpus.labels.documents import LabelDocuments as LabelDocuments
     from corpus.labels.label import Label as Label
     from corpus.mix import Mix as Mix
     from corpus.mixture import Mixture as Mixture
@@ -39,6 +40,7 @@ __getattr__, __all__ = lazy(
         "Hub": "sources.hub",
         "Invented": "invented",
         "Label": "labels.label",
+        "LabelDocuments": "labels.documents",
         "Mix": "mix",
         "Mixture": "mixture",
         "Sample": "documents",
