@@ -8,10 +8,12 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from corpus import Mixture
 from eval import findings, plots
 from eval.findings import FINDINGS, listing, once, plural, spread
 from eval.lineage import section
 from eval.plots import Plot, slug
+from presight.console import number
 
 if TYPE_CHECKING:
     from eval.evidence import Arm, Comparison, Evidence, Family, Lock, Model
@@ -275,6 +277,11 @@ def _remarks(name: str, each: Lock) -> list[str]:
             f"<strong>{escape(name)}: {escape(gone['name'])} is missing</strong> ({share} of what was asked); "
             "the other shares were renormalised."
         )
+    for family, share in lock.get("labelled", {}).items():
+        truth = escape(Mixture.of(lock).truth(family))
+        said.append(f"{escape(name)}: {share:.2%} of it is labelled {escape(family)}, {truth}.")
+    if lock.get("target"):
+        said.append(f"{escape(name)}: pools were cut to be repeated as often as in {number(lock['target'])} tokens.")
     said.append(f"{escape(name)}: nearest its limit of epochs is {escape(lock['binding'])}.")
     return said
 
