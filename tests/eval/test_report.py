@@ -464,7 +464,8 @@ def test_a_mixture_by_family_says_what_its_shares_truly_are():
     from eval.page import _remarks
 
     made = compile_mixture({"web": 1}, {"web": 100}, 2560, 256, seed=0, target=5120, tokens={})
-    made |= {"labelled": {"visual": 0.15, "code": 0.2}, "truth": {"visual": {"value": 0.141, "low": 0.13, "high": 0.15}}}
+    truth = {"visual": {"value": 0.141, "low": 0.13, "high": 0.15}}
+    made |= {"labelled": {"visual": 0.15, "code": 0.2}, "truth": truth}
     said = _remarks("a<b", Lock({}, "card", {**made, "plan": locks.plan(made)}))
     assert "a&lt;b: 15.00% of it is labelled visual, truly 14.1% (13.0% to 15.0%)." in said
     assert "a&lt;b: 20.00% of it is labelled code, how much truly is was not estimated." in said
