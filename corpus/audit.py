@@ -19,7 +19,8 @@ from corpus.windows import Windows
 from presight.console import progress
 from presight.errors import PresightError
 
-PREFIXES = 4000  # looked at, where there are more items
+PREFIXES = 4000  # looked at, where all would be too many:
+COUNTS = 2**23  # of items by pool and prefix, held at once
 ITEMS = 50_000  # hashed to find items that two pools share
 
 
@@ -45,10 +46,9 @@ def check(path: Path, read: bool = True) -> Iterator[Finding]:
     sampler = Sampler(mixture)
     yield _prefixes(sampler)
     yield _ranks(sampler)
-    place = path if path.is_dir() else path.parent
-    tokens = (place / lock["tokens"]["directory"]).resolve()
-    cells = (place / lock["cells"]["directory"]).resolve() if lock.get("cells") else None
     if read:
+        tokens, cells = mixture.folder("tokens"), mixture.folder("cells")
+        assert tokens is not None  # a lock has tokens
         sound = list(_shards(lock, tokens))
         yield from sound
         try:
@@ -76,13 +76,13 @@ def _quotas(mixture: Mixture) -> Iterator[Finding]:
 
 def _prefixes(sampler: Sampler) -> Finding:
     """How far the mixture strays from its shares on the way; at the end it must not."""
-    worst, at, start = 0.0, 0, 0
+    worst, at, start, looked = 0.0, 0, 0, 0
     for quotas in sampler.mixture.phases:
         size = int(quotas.sum())
         if not size:
             continue
         before = sampler.drawn(start)
-        if size <= PREFIXES * 250:
+        if size * len(quotas) <= COUNTS:
             drawn = np.cumsum(sampler.pools(start, start + size)[:, None] == np.arange(len(quotas)), axis=0)
             counts = np.arange(1, size + 1)
         else:
@@ -92,8 +92,10 @@ def _prefixes(sampler: Sampler) -> Finding:
         if off.max() > worst:
             worst, at = float(off.max()), start + int(counts[off.argmax()])
         start += size
+        looked += len(counts)
     exact = (sampler.drawn(len(sampler)) == [pool.quota for pool in sampler.mixture.pools]).all()
-    says = f"exact at the end; at most {worst:.1f} items from its share on the way (after {at:,})"
+    where = f"after {at:,}" + (f"; {looked:,} prefixes looked at" if looked < len(sampler) else "")
+    says = f"exact at the end; at most {worst:.1f} items from its share on the way ({where})"
     return Finding("order", bool(exact) and worst < 6, says)
 
 
@@ -164,6 +166,10 @@ def diff(one: Path, two: Path) -> dict[str, Any]:
         fields["tokenizer"] = [left.lock["tokens"]["tokenizer"], right.lock["tokens"]["tokenizer"]]
     if len(left.lock["phases"]) != len(right.lock["phases"]):
         fields["phases"] = [len(left.lock["phases"]), len(right.lock["phases"])]
+    sorted_by = [each.lock.get("cells") or {} for each in (left, right)]
+    for name in ("by", "thresholds", "shuffled", "classifier"):
+        if sorted_by[0].get(name) != sorted_by[1].get(name):
+            fields[f"cells.{name}"] = [each.get(name) for each in sorted_by]
     ours, theirs = ({pool["name"]: pool for pool in each.lock["pools"]} for each in (left, right))
     common = overlap(left, right)
     rows = [

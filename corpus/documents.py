@@ -7,19 +7,25 @@ import hashlib
 import io
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from corpus.sources.records import Ledger, read
 from presight import index
 from presight.console import Track, say
-from presight.errors import PresightError, Unavailable, nearest
+from presight.errors import EXIT_DATA, PresightError, Unavailable, nearest
 from presight.stage import Cost, FrozenMap, Stage
 
+if TYPE_CHECKING:
+    from datatrove.data import Document
+
 INDEX = "documents.json"
+DROPPED = "dropped"  # beside the sources: what a stage left out, without its text
+LONGEST_NAME = 200  # bytes of a source's name: file systems take 255, and stages add to it
 FILES = 4  # files a source: the unit that tokenising is cut by
 REPEATS = 500_000  # documents whose hashes are held (100 bytes each, and as many again)
 PIECE = 20_000  # characters: a novel is many documents, so that the held-out split can take some of each
@@ -116,6 +122,8 @@ class Documents(Stage):
         """Index the files; declared sources are not read."""
         if self.content:
             return self
+        if not self.paths:
+            raise PresightError("paths", "names no source", "write source: file or folder")
         found = {}
         for source, place in self.paths.items():
             check_name(f"paths.{source}", source)
@@ -140,8 +148,10 @@ class Documents(Stage):
 
 
 def check_name(field: str, source: str) -> None:
-    """Refuse a source's name that its folder could not have."""
-    if not source or "/" in source or source.startswith(".") or source == "log":
+    """Refuse a source's name that its folder could not have, or that names something else in an artifact."""
+    taken = source in ("log", DROPPED) or source.startswith(".") or source.endswith(".json")
+    # what cannot be printed comes first: half a surrogate pair has no bytes
+    if not source or not source.isprintable() or "/" in source or taken or len(source.encode()) > LONGEST_NAME:
         raise PresightError(field, "is no name for a source's folder", "call it otherwise")
 
 
@@ -156,13 +166,45 @@ def capped(rows: Iterator[dict[str, Any]], ledger: Ledger, megabytes: float | No
             return
 
 
-def read_source(folder: Path, part: int = 0, parts: int = 1) -> Iterator[Any]:
-    """Documents of a written source as datatrove's: of every ``parts``-th file, in order."""
-    from datatrove.pipeline.readers import JsonlReader
+def part(folder: Path, sources: Iterable[str], number: int, parts: int) -> Iterator[tuple[str, Path]]:
+    """Source and path of the files of one part: every ``parts``-th file of every source, in order of name."""
+    for source in sorted(sources):
+        for path in sorted((folder / source).glob("*.jsonl.gz"))[number::parts]:
+            yield source, path
 
-    names = sorted(path.name for path in folder.glob("*.jsonl.gz"))
-    # by name: its own search takes brackets in the path of the store for a pattern
-    yield from JsonlReader(str(folder)).read_files_shard(names[part::parts])
+
+def read_source(folder: Path, number: int = 0, parts: int = 1) -> Iterator[Document]:
+    """Documents of a written source as datatrove's: of every ``parts``-th file, in order.
+
+    datatrove's own reader passes over lines that it cannot read with a warning.
+    """
+    from datatrove.data import Document
+
+    for _, path in part(folder.parent, [folder.name], number, parts):
+        for line in read_lines(path):
+            row = json.loads(line)
+            yield Document(text=row["text"], id=row["id"], metadata=row.get("metadata", {}))
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Lines of a packed file, with their ends.
+
+    Raises:
+        PresightError: it is damaged (exit code 87).
+    """
+    try:
+        with gzip.open(path) as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        mend = "restore it, or delete its artifact and run again"
+        raise PresightError(str(path), f"cannot be read ({error})", mend, EXIT_DATA) from error
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write lines into a packed file; the same lines, the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
+        file.writelines(lines)
 
 
 def write_source(
@@ -179,6 +221,7 @@ def write_source(
     repeat is known for one only among the last ``REPEATS`` different documents, at least; to find all of them is the
     work of a stage of its own. The ledger's counts are taken along.
     """
+    check_name(f"source {source}", source)
     folder = out / source
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
@@ -220,7 +263,7 @@ def write_index(out: Path, licences: Mapping[str, list[str]], files: int = FILES
     sources = {
         folder.name: json.loads((folder / "counts.json").read_text())
         for folder in sorted(out.iterdir())
-        if folder.is_dir() and folder.name != "log"
+        if folder.is_dir() and folder.name not in ("log", DROPPED)
     }
     (out / INDEX).write_text(json.dumps({"files": files, "sources": sources}, indent=1))
     (out / "counts.json").write_text(json.dumps({name: counts["bytes"] for name, counts in sources.items()}))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from corpus.mixing.compiler import lock_of
 from corpus.mixing.spec import Spec
 from corpus.mixture import FILE, Mixture
 from presight.errors import PresightError
@@ -52,7 +53,7 @@ class Mix(Spec, Stage):
         """Compile and write the lock."""
         # where the artifact will lie, not where it is being made
         home = inputs["tokens"].parent.parent / self.kind / self.fingerprint
-        lock = self.lock(inputs["tokens"], inputs.get("cells"), home)
+        lock = lock_of(self, inputs["tokens"], inputs.get("cells"), home)
         Mixture.of(lock).write(out / FILE)
         counts = {pool["name"]: pool["quota"] * self.item for pool in lock["pools"]}
         (out / "counts.json").write_text(json.dumps(counts))

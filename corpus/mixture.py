@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.mixing import lock as locks
-from corpus.mixing.amounts import Amount, Taken, as_amount, cut, take
+from corpus.mixing.amounts import Amount, Taken, caps, cut, in_phase, take
 from corpus.mixing.lock import FILE as FILE
 from corpus.mixing.quota import MAX_POOLS, Pool, check_supplies, is_number
 from presight.console import number
@@ -67,21 +67,20 @@ def compile_mixture(
     for amounts in asked:
         if not 1 <= len(amounts) <= MAX_POOLS:
             raise PresightError("sources", f"{len(amounts)} sources are named", f"name 1 to {MAX_POOLS}")
-    items = locks.whole_items(budget if budget is not None else item, item) if budget is not None else None
+    items = locks.whole_items(budget, item) if budget is not None else None
     held = cut_supplies(supplies, items, target, item)
     sizes = cut([share for share, _ in phases], items) if phases and items is not None else [items] * len(asked)
-    taken = [take(each, held, size, item, missing) for each, size in zip(asked, sizes, strict=True)]
+    taken = []
+    for phase, (each, size) in enumerate(zip(asked, sizes, strict=True)):
+        with in_phase(phase, len(asked)):
+            taken.append(take(each, held, size, item, missing, alone=len(asked) == 1))
     names = sorted({name for each in taken for name in each.quotas})
-    caps = {name: float(max_epochs) for name in names}
-    for amounts in asked:
-        caps |= {n: v for n in names if n in amounts and (v := as_amount(amounts[n]).max_epochs) is not None}
+    most = caps(asked, names, max_epochs)
     quotas = [[each.quotas.get(name, 0) for name in names] for each in taken]
     total = sum(map(sum, quotas))
-    if not total:
-        raise PresightError("sources", "the amounts are less than one item", f"ask for {item} tokens or more")
     locks.whole_items(total * item, item)
     pools = [
-        Pool(name, index(held[name]), _share(name, taken, quotas, total), sum(q[p] for q in quotas), caps[name])
+        Pool(name, index(held[name]), _share(name, taken, quotas, total), sum(q[p] for q in quotas), most[name])
         for p, name in enumerate(names)
     ]
     shards = tokens.get("shards", {})
@@ -115,7 +114,7 @@ def cut_supplies(supplies: Mapping[str, int], items: int | None, target: int | N
         return supplies
     if items is None:
         raise PresightError("budget", "is not given, but a target is", "give the budget of this run")
-    whole = locks.whole_items(target, item)
+    whole = target // item
     if whole < items:
         raise PresightError("target", f"{target} tokens are less than the budget", "give the longer run's budget")
     return {name: max(1, round(supply * items / whole)) if supply else 0 for name, supply in supplies.items()}
@@ -166,7 +165,7 @@ class Mixture:
             lock = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise PresightError(str(path), f"cannot be read ({error.strerror})", "compile the mixture first") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PresightError(str(path), "is not JSON, so no mixture lock", "compile the mixture again") from None
         return cls(lock, str(path))
 
@@ -213,6 +212,20 @@ class Mixture:
     def plan(self) -> str:
         """Hash of all that determines order and content."""
         return str(self.lock["plan"])
+
+    def folder(self, place: Literal["tokens", "cells"]) -> Path | None:
+        """Where its tokens or cells lie, as seen from the file it was read from; None where it has none.
+
+        Raises:
+            PresightError: the lock does not say.
+        """
+        described = self.lock.get(place)
+        if described is None:
+            return None
+        directory = described.get("directory")
+        if not isinstance(directory, str):
+            raise PresightError(self.origin, f"does not say where its {place} lie", "compile the mixture again")
+        return (Path(self.origin).parent / directory).resolve()
 
     def truth(self, family: str) -> str:
         """The share that truly has a label family, in words."""
@@ -265,15 +278,16 @@ Lock = Mixture | Mapping[str, Any] | str | Path
 def overlap(a: Lock, b: Lock) -> dict[str, float]:
     """For each pool of either mixture: draws the two have in common over the draws of the one that takes more.
 
-    Draws are common where both mixtures read one stream (same seed, item length, supply and shards): then the shorter
-    is a prefix of the longer. Two different streams count as 0, even though they may meet by chance.
+    Draws are common where both mixtures read one stream (same seed, item length, supply, shards and, of a cell, list
+    of items): then the shorter is a prefix of the longer. Two different streams count as 0, even though they may meet
+    by chance.
     """
     left, right = Mixture.of(a), Mixture.of(b)
     ours, theirs = ({pool["name"]: pool for pool in mixture.lock["pools"]} for mixture in (left, right))
     shared = {}
     for name in sorted({*ours, *theirs}):
         one, two = ours.get(name), theirs.get(name)
-        same = one and two and all(one[key] == two[key] for key in ("supply", "shards"))
+        same = one and two and all(one.get(key) == two.get(key) for key in ("supply", "of", "shards", "positions"))
         if one and two and same and (left.seed, left.item) == (right.seed, right.item):
             few, many = sorted((one["quota"], two["quota"]))
             shared[name] = few / many if many else 1.0

@@ -16,13 +16,13 @@ from pydantic import Field
 from corpus.documents import INDEX, read_source
 from presight.console import Track
 from presight.errors import EXIT_DATA, PresightError
-from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
+from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 TOKENS = "tokens.json"
 SPLITS = ("train", "heldout")
 
 
-class Tokenize(ShardedStage):
+class Tokenize(PartedStage):
     """Writes ``<split>/<source>/<part>.ds`` (little-endian tokens) and ``.ds.index`` (document ends, uint64)."""
 
     kind = "tokens"
@@ -31,15 +31,10 @@ class Tokenize(ShardedStage):
     documents: Annotated[Stage, Needs("documents")]
     tokenizer: Annotated[Stage, Needs("tokenizer")]
     heldout: float = Field(0.03, gt=0, lt=1, description="share of documents never trained on, chosen by their hash")
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
 
     def estimate(self) -> Cost:
         """Bytes read."""
         return Cost(bytes=self.documents.estimate().bytes)
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th file of every source."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Tokenise one part of every source."""
@@ -151,17 +146,18 @@ def read_tokens(folder: Path) -> dict[str, Any]:
     """
     try:
         described: dict[str, Any] = json.loads((folder / TOKENS).read_text())
+        made = str(described["tokenizer"])
         found = hashlib.sha256((folder / "tokenizer" / "tokenizer.json").read_bytes()).hexdigest()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise PresightError(str(folder), f"holds no tokens ({error})", "give a tokens artifact") from error
-    if found != described["tokenizer"]:
-        problem = f"has the tokenizer {found[:8]}, but the tokens were made with {described['tokenizer'][:8]}"
+    if found != made:
+        problem = f"has the tokenizer {found[:8]}, but the tokens were made with {made[:8]}"
         raise PresightError(str(folder), problem, "restore it, or tokenise again", EXIT_DATA)
     return described
 
 
-def read_shard(folder: Path, shard: Mapping[str, Any], token_bytes: int) -> npt.NDArray[Any]:
-    """The tokens of a shard, memory-mapped, once its bytes are what its description says.
+def read_shard(folder: Path, shard: Mapping[str, Any], token_bytes: int, verify: bool = True) -> npt.NDArray[Any]:
+    """The tokens of a shard, memory-mapped, once its size and, to ``verify``, its hash are what its description says.
 
     Raises:
         PresightError: it is missing, short or changed (exit code 87).
@@ -170,11 +166,13 @@ def read_shard(folder: Path, shard: Mapping[str, Any], token_bytes: int) -> npt.
     size = path.stat().st_size if path.exists() else 0
     mend = "restore it, or delete its artifact and run again"
     if size != shard["tokens"] * token_bytes:
-        problem = f"has {size} bytes where {shard['tokens'] * token_bytes} are expected"
+        found = f"has {size} bytes" if path.exists() else "is no file"
+        problem = f"{found}, but {shard['tokens'] * token_bytes} bytes are expected"
         raise PresightError(str(path), problem, mend, EXIT_DATA)
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-            raise PresightError(str(path), "has other bytes than its description names", mend, EXIT_DATA)
+    if verify:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
+                raise PresightError(str(path), "has other bytes than its description names", mend, EXIT_DATA)
     return np.memmap(path, dtype=f"<u{token_bytes}", mode="r")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from typing import Any
@@ -14,7 +15,7 @@ MOST = 10_000
 FORMS = "list distinct values, give each a name, or write a range like 50..85 step 5"
 
 
-def values(name: str, given: Any) -> dict[str, Any]:
+def values(name: str, given: Any, within: str = "axes") -> dict[str, Any]:
     """Labels and values of an axis.
 
     Args:
@@ -22,22 +23,23 @@ def values(name: str, given: Any) -> dict[str, Any]:
         given: a list of scalars, named by themselves; a mapping of names to values; ``"50..85 step 5"``, both ends
             included; or ``{between: [first, last], steps: 7}``, mappings of numbers between which each step moves in
             a straight line, named 0 … steps − 1.
+        within: what errors call the mapping of axes.
 
     Raises:
         PresightError: it is none of these.
     """
-    where = f"axes.{name}"
+    where = f"{within}.{name}"
     if isinstance(given, str) and (match := _RANGE.match(given)):
         low, high, step = match.groups()
         given = span(low, high, step, where)
     if isinstance(given, dict) and set(given) == {"between", "steps"}:
         return {str(k): value for k, value in enumerate(between(given["between"], given["steps"], where))}
-    if isinstance(given, dict) and given:
-        return {str(label): value for label, value in given.items()}
-    if isinstance(given, list) and given and not any(isinstance(value, (dict, list)) for value in given):
-        labels = {str(value): value for value in given}
-        if len(labels) == len(given):
-            return labels
+    if isinstance(given, list) and not any(isinstance(value, (dict, list)) for value in given):
+        pairs = [(str(value), value) for value in given]
+    else:
+        pairs = [(str(label), value) for label, value in given.items()] if isinstance(given, dict) else []
+    if pairs and len(dict(pairs)) == len(pairs):
+        return dict(pairs)
     raise PresightError(where, f"{given!r} is not an axis", FORMS)
 
 
@@ -54,7 +56,9 @@ def between(ends: Any, steps: Any, where: str) -> list[dict[str, float]]:
     """``steps`` mappings from the first of ``ends`` to the second; a key that one of them lacks is 0 there."""
     two = isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, dict) for end in ends)
     numbers = two and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for end in ends for value in end.values()
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for end in ends
+        for value in end.values()
     )
     if not numbers or not isinstance(steps, int) or isinstance(steps, bool) or not 2 <= steps <= MOST:
         mend = "write between: [{a: 1, …}, {a: 2, …}] and steps: 2 or more"

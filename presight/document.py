@@ -65,7 +65,7 @@ def parse(text: str, name: str = "value") -> Any:
         loader = _Loader(text)
         loader.name = name
         return loader.get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number of thousands of digits is no YAML error
         mark = getattr(error, "problem_mark", None)
         where = f"{name}, line {mark.line + 1}" if mark else name
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error

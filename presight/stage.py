@@ -136,6 +136,16 @@ class ShardedStage(Stage):
         """Write what describes all shards."""
 
 
+class PartedStage(ShardedStage):
+    """A sharded stage whose files are dealt out into parts: every ``parts``-th file of each source is one."""
+
+    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
+
+    def shards(self) -> int:
+        """One per part."""
+        return self.parts
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """A gathered stage with its place on the axes, as ``$scores[*]`` gives it."""

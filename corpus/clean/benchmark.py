@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from presight.stage import FrozenMap, Stage
 
 BENCHMARK = "benchmark.json"
 SHOWN = 20  # templates listed
+# Arrow's own are among them
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError, LookupError, NotImplementedError, RecursionError)
 Spans = list[tuple[int, list[str]]]  # (field, normalised words)
 
 
@@ -33,10 +36,10 @@ class Benchmark(Stage):
     """
 
     kind = "benchmark"
-    version = "1"
+    version = "2"
 
     paths: FrozenMap[str, str] = Field(exclude=True, description="name of the set: file or folder")
-    questions: tuple[str, ...] = Field(("question",), description="keys of what is asked")
+    questions: tuple[str, ...] = Field(("question",), min_length=1, description="keys of what is asked")
     answers: tuple[str, ...] = Field(("answer", "choices"), description="keys of answers and options, listed or not")
     item: str = Field("id", description="key of an item's name; else its number")
     n: int = Field(12, ge=4, le=64, description="words of an n-gram")
@@ -50,6 +53,8 @@ class Benchmark(Stage):
         """Index the files."""
         if self.content:
             return self
+        if not self.paths:
+            raise PresightError("paths", "names no evaluation set", "write name: file or folder")
         found = {name: index.content(Path(place).expanduser()) for name, place in self.paths.items()}
         return self.changed(content=FrozenMap(found))
 
@@ -127,6 +132,9 @@ class Benchmark(Stage):
                 (int(count), length, int(row["hash"]), int(row["item"]))
                 for count, row in zip(shared[common], rows[first[common]], strict=True)
             ]
+        if not any(map(len, kept.values())):
+            problem = f"every n-gram in it stands in more than {self.template} items"
+            raise PresightError(f"paths.{name}", problem, "raise template, or see that no item is there twice")
         described = {
             "items": len(names),
             "ngrams": sum(map(len, kept.values())),
@@ -153,7 +161,7 @@ class Benchmark(Stage):
             starts = [(key, words[: self.n - 1]) for key, words in told]
             spans += [(number[f"{q}+{a}"], end + start) for q, end in ends for a, start in starts]
             empty = empty and not spans
-            yield str(row.get(self.item, count)), spans
+            yield str(row.get(self.item, count)).encode("utf-8", "replace").decode(), spans
         if empty:
             keys = ", ".join((*self.questions, *self.answers))
             raise PresightError(f"paths.{name}", f"no item has text under {keys}", nearest(self.questions[0], known))
@@ -179,7 +187,7 @@ class Benchmark(Stage):
 
 def _first(values: np.ndarray) -> np.ndarray:
     """Where a sorted array's values differ from the one before."""
-    return np.append(True, values[1:] != values[:-1])
+    return np.append(True, values[1:] != values[:-1])[: len(values)]
 
 
 def _words(row: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -194,11 +202,13 @@ def _words(row: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, l
 
 def _texts(value: Any) -> Iterator[str]:
     """The strings in a value: itself, or those of a list or mapping, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(part)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict | list | tuple):
+            waiting += reversed(part.values() if isinstance(part, dict) else part)
 
 
 def _rows(path: Path, keys: set[str]) -> Iterator[Any]:
@@ -216,7 +226,7 @@ def _rows(path: Path, keys: set[str]) -> Iterator[Any]:
                 if not isinstance(row, dict | str):
                     raise ValueError("an item is no JSON object")
                 yield row
-        except (OSError, EOFError, ValueError) as error:  # pyarrow's own are among them
+        except UNREADABLE as error:
             problem = " ".join(str(error).split())
             raise PresightError(str(file), f"cannot be read ({problem})", "mend it or take it away") from error
 
@@ -232,11 +242,11 @@ def _read(file: Path, keys: set[str]) -> Iterator[Any]:
         for batch in table.iter_batches(1000, columns=columns):
             yield from batch.to_pylist()
     elif file.suffix == ".json":
-        loaded = json.loads(file.read_text(encoding="utf-8"))
+        loaded = json.loads(file.read_text(encoding="utf-8-sig"))
         yield from loaded if isinstance(loaded, list) else [loaded]
     else:
         opened = gzip.open if file.suffix == ".gz" else open
-        with opened(file, "rt", encoding="utf-8", newline="\n") as lines:
+        with opened(file, "rt", encoding="utf-8-sig", newline="\n") as lines:
             for line in lines:
                 if line.strip():
                     yield line if file.suffix == ".txt" else json.loads(line)

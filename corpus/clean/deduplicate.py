@@ -9,19 +9,15 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from corpus.clean.duplicates import DUPLICATES
-from corpus.clean.signatures import part, read_lines, write_lines
-from corpus.documents import INDEX, write_index
+from corpus.documents import DROPPED, INDEX, part, read_lines, write_index, write_lines
 from presight.console import Track
 from presight.errors import PresightError
-from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
-
-DROPPED = "dropped"
+from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 
-class Deduplicate(ShardedStage):
+class Deduplicate(PartedStage):
     """The documents that ``Duplicates`` keeps, byte for byte, in files of the same names.
 
     ``dropped/<source>/<file>`` lists the others (``id``, id and ``source`` of the one ``kept``, ``match``: exact or
@@ -34,15 +30,10 @@ class Deduplicate(ShardedStage):
 
     documents: Annotated[Stage, Needs("documents")]
     duplicates: Annotated[Stage, Needs("duplicates")]
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
 
     def estimate(self) -> Cost:
         """Bytes read."""
         return Cost(bytes=self.documents.estimate().bytes)
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th file of every source."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Copy what is kept of one part.
@@ -56,10 +47,6 @@ class Deduplicate(ShardedStage):
                 "duplicates", "were found in other documents", "give the documents that their signatures were made of"
             )
         sources = json.loads((folder / INDEX).read_text())["sources"]
-        if DROPPED in sources:
-            raise PresightError(
-                f"source {DROPPED}", "has the name of the list of what is dropped", "call it otherwise"
-            )
         track = Track(sum(each["documents"] for each in sources.values()) / self.parts, f"copying part {shard + 1}")
         dropped = {source: {"documents": 0, "bytes": 0} for source in sources}
 
@@ -80,7 +67,6 @@ class Deduplicate(ShardedStage):
     def finish(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write the index and the licences, and list what was dropped."""
         parts = [json.loads((scratch(out) / f"part-{shard:05d}.json").read_text()) for shard in range(self.parts)]
-        shutil.rmtree(out / DROPPED, ignore_errors=True)  # it is no source
         index = json.loads((inputs["documents"] / INDEX).read_text())
         for source, before in index["sources"].items():
             repeats, size = (sum(each[source][key] for each in parts) for key in ("documents", "bytes"))

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from corpus.clean.signatures import SIGNATURES, read_lines, write_lines
+from corpus.clean.signatures import SIGNATURES
+from corpus.documents import read_lines, write_lines
 from presight.console import progress
 from presight.errors import PresightError, nearest
 from presight.stage import Needs, ShardedStage, Stage, scratch

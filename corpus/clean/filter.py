@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from corpus.clean.signatures import part, read_lines, write_lines
-from corpus.documents import INDEX, write_index
+from corpus.documents import DROPPED, INDEX, part, read_lines, write_index, write_lines
 from presight.console import Track, say
 from presight.errors import PresightError, nearest
-from presight.stage import Cost, FrozenMap, Needs, ShardedStage, Stage, scratch
+from presight.stage import Cost, FrozenMap, Needs, PartedStage, Stage, scratch
 
 if TYPE_CHECKING:
     from datatrove.data import Document
 
-DROPPED = "dropped"
 LEAKS = "leaks.json"
 LISTED = 100  # n-grams in the report of leaks
 UNSPOKEN = ("code", "math", "none")  # profiles of sources whose language no model of prose can tell
 Profile = Literal["prose", "code", "math", "reference", "captions", "none"]
 
 
-class Clean(ShardedStage):
+class Clean(PartedStage):
     """The documents that pass, byte for byte, in files of the same names.
 
     A document goes through language, leaks and the quality profile of its source, the fast ones first; since leaks
@@ -49,7 +47,6 @@ class Clean(ShardedStage):
     against: tuple[Annotated[Stage, Needs("benchmark")], ...] = Field((), description="evaluation sets to keep out")
     allow: tuple[str, ...] = Field((), description="n-grams that are no leaks but common phrases")
     at_most: int = Field(20, ge=1, description="documents with one n-gram, or the report calls it suspicious")
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
     language_model: str = Field("", description="digest of the model of languages; filled in")
 
     def settle(self, fetch: bool) -> Stage:
@@ -66,10 +63,6 @@ class Clean(ShardedStage):
     def estimate(self) -> Cost:
         """Bytes read."""
         return Cost(bytes=self.documents.estimate().bytes)
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th file of every source."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Filter one part."""
@@ -115,10 +108,6 @@ class Clean(ShardedStage):
                 raise PresightError(
                     f"profiles.{source}", "the documents have no such source", nearest(source, sources)
                 )
-        if DROPPED in sources:
-            raise PresightError(
-                f"source {DROPPED}", "has the name of the list of what is dropped", "call it otherwise"
-            )
         spoken: list[Any] = []
         if self.languages:
             fetched = packages.fetch("model.language")
@@ -139,7 +128,6 @@ class Clean(ShardedStage):
             PresightError: nothing is left of a source.
         """
         index = json.loads((inputs["documents"] / INDEX).read_text())
-        shutil.rmtree(out / DROPPED, ignore_errors=True)  # it is no source
         table: dict[str, dict[str, int]] = {}
         leaks: list[dict[str, Any]] = []
         for source, before in index["sources"].items():
@@ -162,8 +150,8 @@ class Clean(ShardedStage):
         licences = inputs["documents"] / "licences.json"
         write_index(out, {"": json.loads(licences.read_text())} if licences.exists() else {}, index["files"])
         (out / "counts.json").write_text(json.dumps(table))
-        (out / LEAKS).write_text(json.dumps(self._report(leaks), indent=1, ensure_ascii=False))
-        shutil.copytree(scratch(out) / DROPPED, out / DROPPED)
+        (out / LEAKS).write_text(json.dumps(self._report(leaks), indent=1, ensure_ascii=False), "utf-8")
+        shutil.copytree(scratch(out) / DROPPED, out / DROPPED, dirs_exist_ok=True)
 
     def _report(self, leaks: list[dict[str, Any]]) -> dict[str, Any]:
         """What leaked: documents and items by set and source; the commonest n-grams, which may be common phrases."""

@@ -19,7 +19,7 @@ from presight.errors import PresightError
 
 GRAM = np.dtype([("hash", "<u8"), ("item", "<u4"), ("field", "<u2")])  # a file `ngrams-<words>.npy` of an index
 SPELLED = str.maketrans({code: " " for code in range(128) if not chr(code).isalnum()})
-MARKS = regex.compile(r"\p{Mn}+")
+MARKS = regex.compile(r"[\p{Mn}\p{Cf}]+")  # accents; soft hyphens, joiners and other marks that are not seen
 WORD = regex.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 CANARY = regex.compile(r"(?i)canary\s+guid\s+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 CANARIES = "canary"  # stands for the name of the set

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
-from corpus.documents import INDEX
+from corpus.documents import INDEX, part, read_lines, write_lines
 from presight.console import Track
-from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
+from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 SIGNATURES = "signatures.json"
 
 
-class Signatures(ShardedStage):
+class Signatures(PartedStage):
     """The first of three stages: signatures by part, ``Duplicates`` by bucket, ``Deduplicate`` by part.
 
     Writes per part ``bucket_00b/<part>.minhash.sig`` (datatrove's format: sorted records of ``rows`` uint64 and the
@@ -42,15 +41,10 @@ class Signatures(ShardedStage):
     rows: int = Field(8, ge=1, description="hashes a bucket; more catch less")
     seed: int = Field(1, ge=0, description="of the hash functions")
     fold_numbers: bool = Field(False, description="all numbers alike: boilerplate with dates collapses, tables too")
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
 
     def estimate(self) -> Cost:
         """Bytes read."""
         return Cost(bytes=self.documents.estimate().bytes)
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th file of every source."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Sign the documents of one part."""
@@ -105,23 +99,3 @@ class Signatures(ShardedStage):
 def text_hash(text: bytes) -> bytes:
     """16 bytes of BLAKE2b of a UTF-8 text whose runs of (ASCII) white space are single spaces."""
     return hashlib.blake2b(b" ".join(text.split()), digest_size=16).digest()
-
-
-def part(folder: Path, sources: Iterable[str], number: int, parts: int) -> Iterator[tuple[str, Path]]:
-    """Source and path of the files of one part: every ``parts``-th file of every source, in order of name."""
-    for source in sorted(sources):
-        for path in sorted((folder / source).glob("*.jsonl.gz"))[number::parts]:
-            yield source, path
-
-
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Lines of a packed file, with their ends."""
-    with gzip.open(path) as file:
-        yield from file
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """Write lines into a packed file; the same lines, the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
-        file.writelines(lines)

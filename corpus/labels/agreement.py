@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,12 +121,13 @@ def merge(places: Sequence[str | Path], out: str | Path, taxonomy: Taxonomy) -> 
         Segments written.
 
     Raises:
-        PresightError: an annotator's file cannot be read, or has no texts.
+        PresightError: an annotator's file cannot be read, or has no texts; or an unknown label.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for place in places:
         for row in _read(Path(place)):
             rows.setdefault(row["id"], []).append(row)
+    _check((row.get("labels", ()) for each in rows.values() for row in each), taxonomy)
     target = Path(out) if Path(out).suffix == ".jsonl" else Path(out) / FILE
     target.parent.mkdir(parents=True, exist_ok=True)
     write(target, (json.dumps(_majority(each, taxonomy)) for each in rows.values()))
@@ -141,8 +142,7 @@ def _overlap(places: Sequence[str | Path], taxonomy: Taxonomy) -> Votes:
         for number in range(max(map(len, several), default=0)):
             found = {row["id"]: each[number] for row, each in zip(rows, several, strict=True) if number < len(each)}
             annotators.append(found)
-    for label in {label for labelled in annotators for labels in labelled.values() for label in labels}:
-        taxonomy.label(label)
+    _check((labels for labelled in annotators for labels in labelled.values()), taxonomy)
     times = Counter(name for labelled in annotators for name in labelled)
     names = [name for name, number in times.items() if number > 1]
     if not names:
@@ -159,12 +159,25 @@ def _read(place: Path) -> list[dict[str, Any]]:
     file = place.expanduser() / FILE if place.expanduser().is_dir() else place.expanduser()
     try:
         rows = [json.loads(line) for line in file.read_text("utf8").split("\n") if line.strip()]
-        if all(isinstance(row["id"], str) and ("labels" in row or "annotations" in row) for row in rows):
+        if all(isinstance(row["id"], str) and _labelled(row) for row in rows):
             return rows
         fault = "a line without id and labels"
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         fault = str(error)
     raise PresightError(str(place), f"holds no annotations ({fault})", "give a folder of annotate, or a jsonl file")
+
+
+def _labelled(row: dict[str, Any]) -> bool:
+    """Whether a line has a list of names, or one of each annotator."""
+    lists = row["annotations"] if "annotations" in row else [row.get("labels")]
+    return isinstance(lists, list) and all(
+        isinstance(each, list) and all(isinstance(label, str) for label in each) for each in lists
+    )
+
+
+def _check(labels: Iterable[Sequence[str]], taxonomy: Taxonomy) -> None:
+    for label in sorted({label for each in labels for label in each}):
+        taxonomy.label(label)
 
 
 def _parts(votes: Votes) -> Floats:
@@ -214,8 +227,8 @@ def _kappa(votes: Votes) -> float:
 
 
 def _majority(rows: Sequence[dict[str, Any]], taxonomy: Taxonomy) -> dict[str, Any]:
-    if "text" not in rows[0]:
-        raise PresightError(f"segment {rows[0]['id']}", "has no text", "give the annotators' own files")
+    if "text" not in rows[0] or not all("labels" in row for row in rows):
+        raise PresightError(f"segment {rows[0]['id']}", "has no text or labels", "give the annotators' own files")
     yes = taxonomy.indicators([row["labels"] for row in rows]).sum(axis=0)
     labels = [label for label, votes in zip(taxonomy.labels, yes.tolist(), strict=True) if 2 * votes > len(rows)]
     merged = {**rows[0], "labels": labels, "annotators": len(rows)}

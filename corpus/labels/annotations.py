@@ -82,7 +82,7 @@ def _annotation(where: str, line: bytes, taxonomy: Taxonomy) -> Annotation:
     form = "write {id, source, labels, text} as JSON"
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PresightError(where, f"is no JSON ({error})", form) from error
     if not isinstance(row, dict):
         raise PresightError(where, "is no JSON object", form)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from corpus import segments
 from corpus.labels.classifier import OUT_OF_FOLD
-from corpus.labels.label import LABELS
+from corpus.labels.label import LABELS, beside
 from corpus.labels.taxonomy import Taxonomy
 from corpus.mixing.permutation import scrambled
 from corpus.tokens import read_tokens
@@ -45,7 +45,9 @@ class Cells(Stage):
     labels: Annotated[Stage, Needs("labels")]
     item: int = Field(256, ge=8, description="tokens of an item")
     by: tuple[str, ...] = Field((), description="families, or single labels, that cells are made of; default families")
-    thresholds: FrozenMap[str, float] = Field(FrozenMap(), description="instead of the classifier's own")
+    thresholds: FrozenMap[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        FrozenMap(), description="of what cells are made of, instead of the classifier's own"
+    )
     shuffled: tuple[str, ...] = Field((), description="families made a placebo of like document lengths")
     seed: int = Field(0, ge=0, description="of the shuffle")
 
@@ -55,10 +57,17 @@ class Cells(Stage):
         labels = read_labels(inputs["labels"], described)
         taxonomy = Taxonomy.of(labels["taxonomy"])
         by = self.by or tuple(taxonomy.families)
-        known = [*taxonomy.labels, *taxonomy.families]
-        for field, names in (("by", by), ("thresholds", tuple(self.thresholds)), ("shuffled", self.shuffled)):
-            if strange := [name for name in names if name not in (by if field == "shuffled" else known)]:
-                raise PresightError(field, f"{strange[0]!r} is no family or label here", nearest(strange[0], known))
+        every = (*taxonomy.labels, *taxonomy.families)
+        for field, names, known in (
+            ("by", by, every),
+            ("thresholds", tuple(self.thresholds), by),
+            ("shuffled", self.shuffled, by),
+        ):
+            if strange := [name for name in names if name not in known]:
+                what = "no family or label here" if field == "by" else "not among what cells are made of"
+                raise PresightError(field, f"{strange[0]!r} is {what}", nearest(strange[0], known))
+        if twice := [name for name in by if by.count(name) > 1]:
+            raise PresightError("by", f"{twice[0]!r} is given twice", "keep one of them")
         if len(by) > MOST:
             raise PresightError(
                 "by", f"{len(by)} families cut every source into {2 ** len(by)} cells", f"name {MOST} at most"
@@ -138,7 +147,12 @@ def read_labels(folder: Path, tokens: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / LABELS).read_text())
     except (OSError, ValueError) as error:
         raise PresightError(str(folder), f"holds no labels ({error})", "give a labels artifact") from error
-    if found["tokens"] != tokens["tokenizer"] or set(found["sources"]) != set(tokens["sources"]):
+    shards, labelled = (
+        {name: [shard["path"] for shard in each["train"]["shards"]] for name, each in described["sources"].items()}
+        for described in (tokens, found)
+    )
+    named = {name: [beside(path) for path in paths] for name, paths in shards.items()}
+    if found["tokens"] != tokens["tokenizer"] or labelled != named:
         raise PresightError(str(folder), "labels other tokens than these", "label these tokens", EXIT_DATA)
     return found
 

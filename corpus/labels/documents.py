@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
-
+from corpus.documents import INDEX, part, read_lines
 from presight.console import Track
 from presight.errors import PresightError
-from presight.stage import Needs, ShardedStage, Stage, scratch
+from presight.stage import Needs, PartedStage, Stage, scratch
 
 if TYPE_CHECKING:
     from corpus.labels.classifier import Classifier
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AT_ONCE = 1000  # documents
 
 
-class LabelDocuments(ShardedStage):
+class LabelDocuments(PartedStage):
     """Writes ``<source>/<file>.parquet``: ``id`` and a probability a label and family, a row a document, in order."""
 
     kind = "document-labels"
@@ -27,25 +27,21 @@ class LabelDocuments(ShardedStage):
 
     documents: Annotated[Stage, Needs("documents")]
     classifier: Annotated[Stage, Needs("classifier")]
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th file."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Label the files of one part."""
         from corpus.labels.classifier import Classifier
 
         model = Classifier.load(inputs["classifier"])
-        files = sorted(inputs["documents"].glob("*/*.jsonl.gz"))
-        files = [file for file in files if file.parent.name not in ("dropped", "log")][shard :: self.parts]
-        track = Track(sum(file.stat().st_size for file in files), f"labelling part {shard + 1}")
-        for file in files:
-            target = out / file.parent.name / f"{file.name.removesuffix('.jsonl.gz')}.parquet"
+        folder = inputs["documents"]
+        sources = json.loads((folder / INDEX).read_text())["sources"]
+        files = list(part(folder, sources, shard, self.parts))
+        track = Track(sum(path.stat().st_size for _, path in files), f"labelling part {shard + 1}")
+        for source, path in files:
+            target = out / source / f"{path.name.removesuffix('.jsonl.gz')}.parquet"
             if not target.exists():
-                write(_documents(file), model, target, scratch(out) / f"{shard}.parquet")
-            track.advance(file.stat().st_size)
+                write(map(json.loads, read_lines(path)), model, target, scratch(out) / f"{shard}.parquet")
+            track.advance(path.stat().st_size)
 
 
 def label_files(place: Path, classifier: Path, target: Path, text_key: str = "text") -> int:
@@ -68,8 +64,8 @@ def label_files(place: Path, classifier: Path, target: Path, text_key: str = "te
     target.parent.mkdir(parents=True, exist_ok=True)
     count = write(rows(), Classifier.load(classifier), target, target.with_name(f".{target.name}"))
     if not count:
+        target.unlink()
         raise PresightError(str(place), "holds no documents", "check its files and text_key")
-    ledger.close()
     return count
 
 
@@ -91,10 +87,3 @@ def write(rows: Iterable[Mapping[str, Any]], model: Classifier, target: Path, pa
             count += len(some)
     partial.replace(target)
     return count
-
-
-def _documents(file: Path) -> Iterator[dict[str, Any]]:
-    from datatrove.pipeline.readers import JsonlReader
-
-    for document in JsonlReader(str(file.parent)).read_files_shard([file.name]):
-        yield {"id": document.id, "text": document.text}

@@ -106,6 +106,7 @@ class Endpoint:
             raise PresightError("endpoint", f"{url!r} is no address", "write http://host:port/v1")
         base = str(address)
         self.url = base if base.endswith(CHAT) else (base if base.endswith("/v1") else base + "/v1") + CHAT
+        self.shown = str(httpx2.URL(self.url).copy_with(userinfo=b""))  # for people: no password
         self.host = f"{address.host}:{address.port}" if address.port else address.host  # no key, no password
         self.answer_tokens, self.timeout = answer_tokens, timeout
         self.retries, self.pause, self.json_mode = retries, pause, json_mode
@@ -198,7 +199,7 @@ class Endpoint:
             self.json_mode = False
             raise _Passing("JSON mode refused")
         mend = MENDS.get(status, "check its address") if status >= 400 else f"use {headers.get('location', 'another')}"
-        raise PresightError(f"endpoint {self.url}", f"refuses requests: status {status} {said}".rstrip(), mend)
+        raise PresightError(f"endpoint {self.shown}", f"refuses requests: status {status} {said}".rstrip(), mend)
 
     def _reply(self, content: bytes, messages: Sequence[Mapping[str, str]], seconds: float, tries: int) -> Reply:
         try:
@@ -239,5 +240,5 @@ def _asked(value: str | None) -> float:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

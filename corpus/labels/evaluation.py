@@ -16,6 +16,7 @@ from corpus.labels.baseline import Baseline
 from corpus.labels.classifier import OUT_OF_FOLD, Classifier
 from corpus.labels.crossvalidation import widened
 from corpus.labels.taxonomy import Taxonomy
+from presight.errors import PresightError
 
 Floats = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.bool_]
@@ -49,8 +50,11 @@ def evaluate(
     """
     classifier = Classifier.load(folder)
     taxonomy = classifier.taxonomy
-    lines = (Path(folder).expanduser() / OUT_OF_FOLD).read_text("utf8").split("\n")
-    known = {row["id"]: row for row in map(json.loads, filter(None, lines))}
+    path = Path(folder).expanduser() / OUT_OF_FOLD
+    try:
+        known = {row["id"]: row for row in map(json.loads, filter(None, path.read_text("utf8").split("\n")))}
+    except (OSError, ValueError) as error:
+        raise PresightError(str(path), f"cannot be read ({error})", "train the classifier again") from error
     scores = classifier.score_long([each.text for each in annotations]).astype(np.float64)
     for place, each in enumerate(annotations):
         if each.id in known:
@@ -201,48 +205,60 @@ def _edges(values: Floats) -> list[float] | None:
     return [float(edge) for edge in np.quantile(values, [0.025, 0.975])] if len(values) else None
 
 
-def render(report: Mapping[str, Any]) -> str:
-    """The report as a table for people."""
+def render(report: Mapping[str, Any], width: int | None = None) -> str:
+    """The report as a table for people, of at most ``width`` columns if it can be: then without the last three."""
     text = f"{report['segments']:,} segments of {report['documents']:,} documents"
+    lines = [text]
     if report.get("out_of_fold"):
-        text += f"; {report['out_of_fold']:,} of them were trained on, and are judged by their out-of-fold scores"
-    lines = [text, "AP: average precision; [95 % interval over documents]; (what knowing the source alone gives)", ""]
-    head = f"{'':<32}{'positive':>12}  {'AP':<28}{'F1':<28}{'precision':>10}{'recall':>8}{'Brier':>8}"
-    lines += [head, "-" * len(head)]
+        lines.append(f"{report['out_of_fold']:,} were trained on, and are judged by their out-of-fold scores")
+    lines.append("AP: average precision; 95 % interval over documents; (knowing only the source)")
+    within = [
+        (f"{name} in {source}", entries[name], report["baseline"]["by_source"][source][name])
+        for source, entries in report["by_source"].items()
+        for name in report["families"]
+        if 0 < entries[name]["positives"] < entries[name]["n"]
+    ]
+    first = max(map(len, [*report["families"], *report["labels"], *(name for name, _, _ in within)]))
+    head = f"{'':<{first}} {'positive':>9} {'AP':<22}{'F1':<21}"
+    rest = f"{'precision':>11}{'recall':>8}{'Brier':>8}"
+    wide = width is None or len(head + rest) <= width
+    lines += ["", head + rest * wide, "-" * len(head + rest * wide)]
     for kind in ("families", "labels"):
         for name, entry in report[kind].items():
-            lines.append(_line(name, entry, report["baseline"][kind][name]))
-    lines += ["", "within sources"]
-    for source, entries in report["by_source"].items():
-        for name in report["families"]:
-            if 0 < entries[name]["positives"] < entries[name]["n"]:
-                lines.append(
-                    _line(f"{name} in {source}", entries[name], report["baseline"]["by_source"][source][name])
-                )
+            lines.append(_line(name, entry, report["baseline"][kind][name], first, wide))
+    if within:
+        lines += ["", "within sources", *(_line(*row, first, wide) for row in within)]
     if "folds" in report:
         lines += ["", f"mean ± standard error over folds{'':<4}{'AP':<18}{'F1':<18}Brier"]
         for name in [*report["families"], *report["labels"]]:
             cells = [_cell(report["folds"][name][metric]) for metric in ("average_precision", "f1", "brier")]
             lines.append(f"{name:<36}{cells[0]:<18}{cells[1]:<18}{cells[2]}")
-    lines += _notes(report)
+    lines += _notes(report, [name for name, entry, _ in within if entry["positives"] < FEW])
+    if not wide:
+        lines += ["", f"Precision, recall and Brier: --json, or a terminal of {len(head + rest)} columns."]
     return "\n".join(lines)
 
 
-def _line(name: str, entry: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def _line(name: str, entry: Mapping[str, Any], other: Mapping[str, Any], first: int, wide: bool) -> str:
     intervals = entry.get("intervals") or {}
     cells = [
-        f"{_number(entry[key])} {_range(intervals.get(key))} ({_number(other[key])})"
+        " ".join(filter(None, [_number(entry[key]), _range(intervals.get(key)), f"({_number(other[key])})"]))
         for key in ("average_precision", "f1")
     ]
     counts = f"{entry['positives']:,}/{entry['n']:,}"
-    rest = f"{_number(entry['precision']):>10}{_number(entry['recall']):>8}{_number(entry['brier'], 3):>8}"
-    return f"{name:<32}{counts:>12}  {cells[0]:<28}{cells[1]:<28}{rest}"
+    rest = f"{_number(entry['precision']):>11}{_number(entry['recall']):>8}{_number(entry['brier'], 3):>8}"
+    return f"{name:<{first}} {counts:>9} {cells[0]:<22}{cells[1]:<21}{rest * wide}"
 
 
-def _notes(report: Mapping[str, Any]) -> Iterator[str]:
-    for name, entry in report["labels"].items():
-        if entry["positives"] < FEW:
-            yield f"\n{name}: not established; {entry['positives']} positives are too few to judge it by."
+def _notes(report: Mapping[str, Any], few: Sequence[str]) -> Iterator[str]:
+    scarce = {name: entry["positives"] for name, entry in report["labels"].items() if entry["positives"] < FEW}
+    if scarce or few:
+        yield ""
+    for name, positives in scarce.items():
+        yield f"{name}: not established; {positives} positives are too few to judge it by."
+    if few:
+        yield f"not established within sources, fewer than {FEW} positives:"
+        yield from (f"  {name}" for name in few)
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -250,7 +266,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _range(edges: Sequence[float] | None) -> str:
-    return f"[{edges[0]:.2f}, {edges[1]:.2f}]" if edges else ""
+    return f"{edges[0]:.2f}–{edges[1]:.2f}" if edges else ""
 
 
 def _cell(pair: Sequence[float | None]) -> str:

@@ -79,7 +79,7 @@ class Inquiry:
         if self._unanswered and not self.stopped:
             problem = f"gave no answer about {self._unanswered:,} of {len(segments):,} segments"
             mend = "run again to ask about them"
-            self.stopped = PresightError(f"endpoint {self.chat.url}", problem, mend, EXIT_CONTINUE)
+            self.stopped = PresightError(f"endpoint {self.chat.shown}", problem, mend, EXIT_CONTINUE)
 
     async def _work(self, queue: Iterator[Excerpt], track: Track) -> None:
         for segment in queue:
@@ -115,7 +115,7 @@ class Inquiry:
         if not self._answered or self._silent >= DOWN:
             problem = f"gave no answer in {self.chat.retries + 1} tries, at last: {error}"
             mend = "see that the server runs, then run again: the answers so far are kept"
-            self.stopped = self.stopped or PresightError(f"endpoint {self.chat.url}", problem, mend)
+            self.stopped = self.stopped or PresightError(f"endpoint {self.chat.shown}", problem, mend)
 
     def _entry(self, segment: Excerpt, attempt: int, reply: Reply) -> Entry:
         labels, reason, fault = None, "", None

@@ -17,7 +17,7 @@ from corpus import segments
 from corpus.spelling import Spelling
 from corpus.tokens import SPLITS, read_shard, read_tokens
 from presight.console import Track
-from presight.stage import Cost, Needs, ShardedStage, Stage, scratch
+from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 if TYPE_CHECKING:
     from corpus.labels.classifier import Classifier
@@ -26,7 +26,7 @@ LABELS = "labels.json"
 AT_ONCE = 2**18  # tokens turned into text at a time: a few MB, whatever the size of the shard
 
 
-class Label(ShardedStage):
+class Label(PartedStage):
     """Writes ``<split>/<source>/<part>.labels.npy``: float16 [segments, labels], a row a segment of the shard."""
 
     kind = "labels"
@@ -35,15 +35,10 @@ class Label(ShardedStage):
     tokens: Annotated[Stage, Needs("tokens")]
     classifier: Annotated[Stage, Needs("classifier")]
     segment: int = Field(segments.LONGEST, ge=16, description="tokens of a segment at most")
-    parts: int = Field(4, ge=1, description="shards the work is cut into; more helps on a cluster")
 
     def estimate(self) -> Cost:
         """Bytes read."""
         return Cost(bytes=self.tokens.estimate().bytes)
-
-    def shards(self) -> int:
-        """One per part; a part takes every ``parts``-th token shard."""
-        return self.parts
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Label one part of the token shards; what a killed run has finished is kept."""
@@ -75,7 +70,7 @@ def label_part(tokens: Path, classifier: Path, out: Path, longest: int, part: in
     spelling = Spelling(tokens / "tokenizer" / "tokenizer.json")
     track = Track(sum(shard["tokens"] for shard in mine), f"labelling part {part + 1}")
     for shard in mine:
-        target = out / _name(shard["path"])
+        target = out / beside(shard["path"])
         if not target.exists():
             stream = read_shard(tokens, shard, described["token_bytes"])
             bounds = segments.cut(segments.ends(tokens / shard["path"], shard["tokens"]), longest)
@@ -116,11 +111,11 @@ def describe(tokens: Path, classifier: Path, out: Path, longest: int) -> None:
         hits, seen = np.zeros(len(names)), 0
         for split in SPLITS:
             for shard in splits[split]["shards"]:
-                path = out / _name(shard["path"])
+                path = out / beside(shard["path"])
                 scores = np.load(path, mmap_mode="r").astype(np.float32)
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
-                entry = {"path": _name(shard["path"]), "segments": len(scores), "sha256": digest}
+                entry = {"path": beside(shard["path"]), "segments": len(scores), "sha256": digest}
                 sources[source][split]["shards"].append(entry)
                 sources[source][split]["segments"] += len(scores)
                 if split == "train":
@@ -144,5 +139,6 @@ def describe(tokens: Path, classifier: Path, out: Path, longest: int) -> None:
     (out / "counts.json").write_text(json.dumps(counts))
 
 
-def _name(shard: str) -> str:
+def beside(shard: str) -> str:
+    """Where the labels of a token shard lie, in their own artifact."""
     return f"{shard.removesuffix('.ds')}.labels.npy"

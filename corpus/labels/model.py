@@ -7,7 +7,6 @@ happened to stop: on a thousand annotations that is worth several points, and no
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections import Counter
@@ -82,15 +81,13 @@ class Weights:
         """Write a fastText model of unigrams and one dimension a label; the same weights give the same bytes."""
         import fasttext
 
-        handle, text = tempfile.mkstemp(dir=path.parent, suffix=".txt")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:  # a line that holds the whole dictionary
-                file.write(" ".join([*(PREFIX + label for label in self.labels), *self.words]) + "\n")
+        with tempfile.TemporaryDirectory() as folder:  # not beside ``path``: a kill would leave it in the artifact
+            text = Path(folder) / "dictionary.txt"  # a line that holds all of it
+            line = " ".join([*(PREFIX + label for label in self.labels), *self.words]) + "\n"
+            text.write_text(line, "utf-8", newline="\n")
             model = fasttext.train_supervised(
-                text, loss="ova", dim=len(self.labels), epoch=1, minCount=1, bucket=0, thread=1, seed=0, verbose=0
+                str(text), loss="ova", dim=len(self.labels), epoch=1, minCount=1, bucket=0, thread=1, seed=0, verbose=0
             )
-        finally:
-            os.unlink(text)
         row, column = {w: i for i, w in enumerate(self.words)}, {PREFIX + x: i for i, x in enumerate(self.labels)}
         vectors = np.tile(self.bias, (len(self.words) + 1, 1))  # a mean of vectors that all hold the bias holds it
         order = [row.get(word, len(self.words)) for word in model.get_words()]  # the last: the end of the line

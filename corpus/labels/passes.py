@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 from corpus.documents import INDEX
@@ -18,7 +21,7 @@ def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, 
     Args:
         place: a tokens artifact, a documents artifact, or a file or folder of jsonl, parquet or plain text.
         classifier: its folder.
-        out: folder to write. What a killed run has finished waits beside it.
+        out: folder to write. What a killed run has finished waits beside it for one that does the same.
         segment: tokens of a segment at most.
         jobs: processes.
         text_key: of records in files.
@@ -31,8 +34,7 @@ def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, 
     if not place.exists():
         raise PresightError(str(place), "is not there", "give token shards or documents")
     work = out.with_name(f".{out.name}.partial")
-    payload = work / "payload"
-    payload.mkdir(parents=True, exist_ok=True)
+    payload = _resumed(work, _request(place, classifier, segment, text_key))
     if (place / TOKENS).exists():
         _parallel(place, classifier, payload, segment, jobs, work)
         segments.describe(place, classifier, payload, segment)
@@ -46,12 +48,31 @@ def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, 
                     label_files(source, classifier, target, text_key)
     else:
         with foreground("labelling"):
-            label_files(place, classifier, payload / f"{place.name.partition('.')[0]}.parquet", text_key)
+            name = place.absolute().name.partition(".")[0] or "documents"
+            label_files(place, classifier, payload / f"{name}.parquet", text_key)
     payload.replace(out)
-    for left in work.iterdir():
-        left.unlink()
-    work.rmdir()
+    shutil.rmtree(work)
     return out
+
+
+def _request(place: Path, classifier: Path, segment: int, text_key: str) -> str:
+    """What the result follows from, as text: a run takes up only what one of the same request has left."""
+    from corpus.labels.classifier import Classifier
+
+    described = [place / name for name in (TOKENS, INDEX) if (place / name).exists()]
+    content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in described]
+    return json.dumps([str(place.resolve()), content, Classifier.load(classifier).digest, segment, text_key])
+
+
+def _resumed(work: Path, request: str) -> Path:
+    """The folder to fill: as a killed run of the same request left it, or empty."""
+    path = work / "request.json"
+    if work.exists() and (not path.exists() or path.read_text() != request):
+        shutil.rmtree(work)
+    payload = work / "payload"
+    payload.mkdir(parents=True, exist_ok=True)
+    path.write_text(request)
+    return payload
 
 
 def _parallel(place: Path, classifier: Path, payload: Path, segment: int, jobs: int, work: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, model_validator
 
 from corpus.mixing.quota import apportion, decimal, is_number
 from presight.errors import PresightError, nearest
@@ -23,10 +24,12 @@ class Amount(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    share: float | None = Field(None, ge=0, description="part of what tokens and epochs leave, relative to the others")
-    tokens: float | None = Field(None, ge=0, description="tokens, rounded down to whole items")
-    epochs: float | None = Field(None, ge=0, description="passes over the source, rounded down to whole items")
-    max_epochs: float | None = Field(None, gt=0, description="passes allowed at most; default: the mixture's")
+    share: StrictFloat | None = Field(
+        None, ge=0, description="part of what tokens and epochs leave, relative to the others"
+    )
+    tokens: StrictFloat | None = Field(None, ge=0, description="tokens, rounded down to whole items")
+    epochs: StrictFloat | None = Field(None, ge=0, description="passes over the source, rounded down to whole items")
+    max_epochs: StrictFloat | None = Field(None, gt=0, description="passes allowed at most; default: the mixture's")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -40,8 +43,8 @@ class Bound(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    at_least: float = Field(0.0, ge=0, description="lower bound")
-    at_most: float = Field(math.inf, ge=0, description="upper bound", allow_inf_nan=True)
+    at_least: StrictFloat = Field(0.0, ge=0, description="lower bound")
+    at_most: StrictFloat = Field(math.inf, ge=0, description="upper bound", allow_inf_nan=True)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -56,9 +59,9 @@ class Phase(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     share: float = Field(gt=0, description="part of the budget, relative to the other phases")
-    sources: FrozenMap[str, float | Amount] = Field(FrozenMap(), description="amount of each source")
-    families: FrozenMap[str, float | Bound] = Field(FrozenMap(), description="share of each label family")
-    overlaps: FrozenMap[str, float | Bound] = Field(FrozenMap(), description="share of `one&other` family at once")
+    sources: FrozenMap[str, StrictFloat | Amount] = Field(FrozenMap(), description="amount of each source")
+    families: FrozenMap[str, StrictFloat | Bound] = Field(FrozenMap(), description="share of each label family")
+    overlaps: FrozenMap[str, StrictFloat | Bound] = Field(FrozenMap(), description="share of `one&other` at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,34 @@ def as_amount(value: float | Amount) -> Amount:
     return value if isinstance(value, Amount) else Amount(share=value)
 
 
+def caps(asked: Iterable[Mapping[str, float | Amount]], names: Iterable[str], most: float) -> dict[str, float]:
+    """Passes over each source allowed at most, in all phases together: the least that its amounts say, or ``most``."""
+    said: dict[str, list[float]] = {}
+    for amounts in asked:
+        for name, value in amounts.items():
+            if isinstance(value, Amount) and value.max_epochs is not None:
+                said.setdefault(name, []).append(value.max_epochs)
+    return {name: float(min(said.get(name, [most]))) for name in names}
+
+
+@contextmanager
+def in_phase(number: int, phases: int) -> Iterator[None]:
+    """Errors name the phase of a curriculum that they are about."""
+    try:
+        yield
+    except PresightError as error:
+        if phases == 1:
+            raise
+        raise PresightError(f"schedule.{number}.{error.field}", error.problem, error.mend) from error
+
+
 def take(
     amounts: Mapping[str, float | Amount],
     supplies: Mapping[str, int],
     items: int | None,
     item: int,
     missing: Literal["error", "renormalise"] = "error",
+    alone: bool = True,
 ) -> Taken:
     """Items of each source in one phase.
 
@@ -98,6 +123,7 @@ def take(
         items: of the phase; None: what the amounts add up to, which then must all be tokens or epochs.
         item: tokens of an item.
         missing: what to do about a source without supply entry.
+        alone: whether the mixture has no other phase, so that its budget is this one's.
 
     Raises:
         PresightError: a source that is not there, amounts over the budget or short of it.
@@ -114,15 +140,17 @@ def take(
         raise PresightError(f"sources.{gone[0]}", "the tokens hold no source of that name", mend)
     whole = sum((decimal(a.share) for a in asked.values() if a.share is not None), Fraction(0))
     known = {name: amount for name, amount in asked.items() if name in supplies}
-    fixed = {name: _fixed(amount, supplies[name], item) for name, amount in known.items() if amount.share is None}
+    fixed = {name: items_of(amount, supplies[name], item) for name, amount in known.items() if amount.share is None}
     shares = {name: decimal(amount.share) for name, amount in known.items() if amount.share is not None}
     positive = sum(shares.values(), Fraction(0))
     if not positive and not any(fixed.values()):
         if gone:
             problem = "no source with a positive share is in the tokens"
             raise PresightError("sources", problem, nearest("", supplies))
+        if fixed:
+            raise PresightError("sources", "the amounts are less than one item", f"ask for {item} tokens or more")
         raise PresightError("sources", "all shares are 0", "give at least one source a positive share")
-    left = _left(items, sum(fixed.values()), positive, item)
+    left = _left(items, sum(fixed.values()), positive, item, alone)
     given = dict(zip(shares, apportion(list(shares.values()), left).tolist(), strict=True)) if positive else {}
     quotas = {name: fixed.get(name, given.get(name, 0)) for name in known}
     size = sum(quotas.values()) or 1  # a phase may be shorter than an item
@@ -130,29 +158,33 @@ def take(
         name: shares[name] / positive * Fraction(left, size) if name in shares and positive else Fraction(count, size)
         for name, count in quotas.items()
     }
-    dropped = {name: float((decimal(asked[name].share or 0)) / (whole or 1)) for name in gone}
+    dropped = {
+        name: float(decimal(asked[name].share or 0) / (whole or 1) + decimal(asked[name].tokens or 0) / (size * item))
+        for name in gone
+    }
     return Taken(quotas, requested, dropped, whole if shares else None)
 
 
-def _fixed(amount: Amount, supply: int, item: int) -> int:
+def items_of(amount: Amount, supply: int, item: int) -> int:
+    """Items that an amount in tokens or epochs comes to."""
     if amount.tokens is not None:
         return math.floor(decimal(amount.tokens) / item)
     return math.floor(decimal(amount.epochs or 0) * supply)
 
 
-def _left(items: int | None, fixed: int, shares: Fraction, item: int) -> int:
+def _left(items: int | None, fixed: int, shares: Fraction, item: int, alone: bool) -> int:
     """Items that the shares divide."""
     if items is None:
         if shares:
             raise PresightError("budget", "is not given, but shares are", "give a budget, or tokens or epochs of each")
         return 0
     if fixed > items:
-        raise PresightError(
-            "sources", f"tokens and epochs ask for {fixed} of {items} items", f"raise the budget to {fixed * item}"
-        )
+        mend = f"raise the budget to {fixed * item}" if alone else "ask for less, or give the phase a larger share"
+        raise PresightError("sources", f"tokens and epochs ask for {fixed} of {items} items", mend)
     if not shares and fixed < items:
         problem = f"tokens and epochs add up to {fixed} of {items} items, and no source has a share of the rest"
-        raise PresightError("sources", problem, f"lower the budget to {fixed * item}, or give a source a share")
+        mend = f"lower the budget to {fixed * item}, or give a source a share" if alone else "give a source a share"
+        raise PresightError("sources", problem, mend)
     return items - fixed
 
 
@@ -162,12 +194,3 @@ def cut(shares: Sequence[float], items: int) -> list[int]:
     whole = sum(exact, Fraction(0))
     ends = [round(sum(exact[: k + 1], Fraction(0)) / whole * items) for k in range(len(exact))]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def fractions(values: Mapping[str, float | Bound], whole: float) -> dict[str, tuple[float, float]]:
-    """Lower and upper bound of each share as fractions of 1; ``whole`` is 100 where they are in per cent."""
-    found = {}
-    for name, value in values.items():
-        low, high = (value.at_least, value.at_most) if isinstance(value, Bound) else (value, value)
-        found[name] = (low / whole, min(high / whole, 1.0))
-    return found

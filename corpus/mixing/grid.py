@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.mixing.compiler import lock_of
 from corpus.mixing.spec import Spec
 from corpus.mixture import FILE, Mixture, overlap
 from presight import axes, document
@@ -43,25 +44,25 @@ def compile_spec(path: Path, out: Path) -> list[Point]:
     Raises:
         PresightError: the file is not well formed; or its only mixture cannot be met.
     """
-    fields = document.parse(_text(path), str(path))
+    fields = document.read(path)
     if not isinstance(fields, dict):
         raise PresightError(str(path), "is no mapping of fields", "write tokens:, sources:, budget:, …")
     if unknown := [key for key in fields if key not in (*PLACES, *Spec.model_fields)]:
         known = [*PLACES, *Spec.model_fields]
         raise PresightError(f"{path}: {unknown[0]}", "is no field of a mixture", nearest(str(unknown[0]), known))
-    if "tokens" not in fields:
+    if not fields.get("tokens"):
         raise PresightError(f"{path}: tokens", "is missing", "name the folder of a tokens artifact")
     folders = {key: (path.parent / str(fields[key])).expanduser() for key in ("tokens", "cells") if fields.get(key)}
-    grid = {name: axes.values(name, given) for name, given in (fields.get("grid") or {}).items()}
     rest = {key: value for key, value in fields.items() if key not in PLACES}
+    grid = _grid(fields.get("grid") or {}, set(_named(rest)), str(path))
     points = []
     for chosen in itertools.product(*(values.items() for values in grid.values())):
         place = ",".join(f"{name}={label}" for name, (label, _) in zip(grid, chosen, strict=True))
         given = {name: value for name, (_, value) in zip(grid, chosen, strict=True)}
         home = out / place
         try:
-            spec = build(Spec, _filled(rest, given, str(path)), str(path))
-            mixture = Mixture.of(spec.lock(folders["tokens"], folders.get("cells"), home))
+            spec = build(Spec, _filled(rest, given), str(path))
+            mixture = Mixture.of(lock_of(spec, folders["tokens"], folders.get("cells"), home))
         except PresightError as error:
             if not grid:
                 raise
@@ -105,21 +106,39 @@ def _common(one: Mixture, two: Mixture) -> float:
     return both / max(one.items, two.items)
 
 
-def _filled(value: Any, given: Mapping[str, Any], where: str) -> Any:
+def _grid(given: Any, named: set[str], where: str) -> dict[str, dict[str, Any]]:
+    """Labels and values of each axis.
+
+    Raises:
+        PresightError: there is no such axis, or one that nothing names, or a label that no folder could have.
+    """
+    if not isinstance(given, dict):
+        raise PresightError(f"{where}: grid", f"{given!r} is no mapping of axes", "write grid: {x: 50..85 step 5}")
+    grid = {str(name): axes.values(str(name), each, f"{where}: grid") for name, each in given.items()}
+    if unknown := sorted(named - set(grid)):
+        raise PresightError(where, f"${unknown[0]} is on no axis of the grid", nearest(unknown[0], grid))
+    if idle := sorted(set(grid) - named):
+        raise PresightError(f"{where}: grid.{idle[0]}", "changes nothing", f"write ${idle[0]} where its values go")
+    for name, values in grid.items():
+        for label in [name, *values]:
+            if {"/", "\\", "\0"} & set(label):
+                raise PresightError(f"{where}: grid.{name}", f"{label!r} cannot name a folder", "call it otherwise")
+    return grid
+
+
+def _named(value: Any) -> Iterator[str]:
+    """The axes that the fields name as ``$x``."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _named(each)
+    elif isinstance(value, str) and value.startswith("$"):
+        yield value[1:]
+
+
+def _filled(value: Any, given: Mapping[str, Any]) -> Any:
     """The fields with ``$x`` replaced by the grid's value of x."""
     if isinstance(value, dict):
-        return {key: _filled(each, given, where) for key, each in value.items()}
+        return {key: _filled(each, given) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, given, where) for each in value]
-    if isinstance(value, str) and value.startswith("$"):
-        if value[1:] not in given:
-            raise PresightError(where, f"{value} is on no axis of the grid", nearest(value[1:], given))
-        return given[value[1:]]
-    return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PresightError(str(path), f"cannot be read ({error})", "give a YAML file") from None
+        return [_filled(each, given) for each in value]
+    return given[value[1:]] if isinstance(value, str) and value.startswith("$") else value

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corpus.mixing import families, truth
 from corpus.mixing import lock as locks
-from corpus.mixing.amounts import Amount, Bound, Phase, cut
+from corpus.mixing.amounts import Bound, Phase, as_amount, caps, cut, in_phase, items_of
 from corpus.mixing.quota import Pool
+from corpus.mixing.spec import Spec
 from corpus.mixture import cut_supplies
 from presight.errors import PresightError, nearest
-
-if TYPE_CHECKING:
-    from corpus.mixing.spec import Spec
 
 PER_CENT = 100
 
@@ -47,27 +45,30 @@ def compile_families(
     held = cut_supplies(full, items, spec.target, spec.item)
     pools = [families.Cell(listed[name][0], frozenset(listed[name][1]["families"]), held[name]) for name in names]
     sizes = cut([phase.share for phase in spec.phases], items)
+    supplies = {source: sum(p.supply for p in pools if p.source == source) for source in cells["sources"]}
+    having = frozenset().union(*(pool.families for pool in pools))
+    most = caps((phase.sources for phase in spec.phases), cells["sources"], spec.max_epochs)
     quotas, shares, solution = [], np.zeros(len(names)), None
-    for phase, size in zip(spec.phases, sizes, strict=True):
+    for number, (phase, size) in enumerate(zip(spec.phases, sizes, strict=True)):
         if not size:
             quotas.append(np.zeros(len(names), dtype=np.int64))
             continue
-        solution = families.solve(
-            pools,
-            families=_fractions("families", phase.families, cells["by"]),
-            sources=_sources(phase, cells, spec, size),
-            overlaps=_fractions("overlaps", phase.overlaps, cells["by"]),
-            items=size,
-            max_epochs=_caps(phase, cells, spec.max_epochs),
-            used=np.sum(quotas, axis=0).tolist() if quotas else None,
-            item=spec.item,
-        )
+        with in_phase(number, len(sizes)):
+            solution = families.solve(
+                pools,
+                families=_fractions("families", phase.families, cells["by"], having),
+                sources=_sources(phase, supplies, spec, size),
+                overlaps=_fractions("overlaps", phase.overlaps, cells["by"], having),
+                items=size,
+                max_epochs=most,
+                used=np.sum(quotas, axis=0).tolist() if quotas else None,
+                item=spec.item,
+            )
         quotas.append(solution.quotas)
         shares += solution.shares * size / items
     assert solution is not None
     total = np.sum(quotas, axis=0)
     keep = np.flatnonzero(total)
-    caps = [_caps(spec.phases[-1], cells, spec.max_epochs)[listed[name][0]] for name in names]
     about = [
         {
             "source": listed[names[c]][0],
@@ -78,7 +79,7 @@ def compile_families(
         | ({"of": full[names[c]]} if held[names[c]] != full[names[c]] else {})
         for c in keep
     ]
-    chosen = [Pool(names[c], held[names[c]], float(shares[c]), int(total[c]), caps[c]) for c in keep]
+    chosen = [Pool(names[c], held[names[c]], float(shares[c]), int(total[c]), most[listed[names[c]][0]]) for c in keep]
     return locks.build(
         chosen,
         [[int(each[c]) for c in keep] for each in quotas],
@@ -87,7 +88,7 @@ def compile_families(
         seed=spec.seed,
         budget=spec.budget,
         normalised=None,
-        missing=[],
+        missing=_missing(spec, supplies),
         binding=max(chosen, key=lambda pool: pool.pressure).name,
         target=spec.target,
         asked=_asked(spec),
@@ -100,15 +101,24 @@ def compile_families(
     )
 
 
-def _fractions(field: str, asked: Mapping[str, float | Bound], by: list[str]) -> dict[Any, families.Share]:
-    """Per cent as fractions of 1; overlaps by the names of their families."""
+def _fractions(
+    field: str, asked: Mapping[str, float | Bound], by: list[str], having: frozenset[str]
+) -> dict[Any, families.Share]:
+    """Per cent as fractions of 1; overlaps by the names of their families.
+
+    A request that allows none of families that no text has (``having`` are those that some has) holds of itself.
+    """
     found: dict[Any, families.Share] = {}
     for key, value in asked.items():
         names = tuple(key.split("&")) if field == "overlaps" else (key,)
+        if field == "overlaps" and len(set(names)) < 2:
+            raise PresightError(f"{field}.{key}", "names no two families", "write one&other, or put it under families")
         for name in names:
             if name not in by:
                 raise PresightError(f"{field}.{key}", f"the cells are not sorted by {name!r}", nearest(name, by))
-        found[names if field == "overlaps" else key] = _share(f"{field}.{key}", value)
+        share = _share(f"{field}.{key}", value)
+        if having.issuperset(names) or (share.lo if isinstance(share, families.Bound) else share):
+            found[names if field == "overlaps" else key] = share
     return found
 
 
@@ -119,29 +129,37 @@ def _share(field: str, value: float | Bound) -> families.Share:
     return families.Bound(low / PER_CENT, high / PER_CENT) if isinstance(value, Bound) else low / PER_CENT
 
 
-def _sources(phase: Phase, cells: Mapping[str, Any], spec: Spec, items: int) -> dict[str, families.Share]:
+def _sources(phase: Phase, supplies: Mapping[str, int], spec: Spec, items: int) -> dict[str, families.Share]:
     """Fixed shares of sources, beside the families; sources that are not named are free."""
     found: dict[str, families.Share] = {}
     for name, value in phase.sources.items():
-        if name not in cells["sources"]:
+        field, amount = f"sources.{name}", as_amount(value)
+        if name not in supplies:
             if spec.missing == "renormalise":
                 continue
-            raise PresightError(
-                f"sources.{name}", "the tokens hold no source of that name", nearest(name, cells["sources"])
-            )
-        amount = value if isinstance(value, Amount) else Amount(share=value)
-        if amount.tokens is not None:
-            found[name] = amount.tokens // spec.item / items
-        elif amount.epochs is not None:
-            found[name] = int(amount.epochs * cells["sources"][name]["items"]) / items
+            raise PresightError(field, "the tokens hold no source of that name", nearest(name, supplies))
+        if amount.share is not None:
+            share = _share(field, amount.share)
         else:
-            found[name] = _share(f"sources.{name}", amount.share or 0.0)
+            count = items_of(amount, supplies[name], spec.item)
+            if count > items:
+                raise PresightError(field, f"its amount is {count} of {items} items", "ask for less of it")
+            share = count / items
+        if supplies[name]:
+            found[name] = share
+        elif share:
+            raise PresightError(field, f"has no item of {spec.item} tokens", "leave it out, or use shorter items")
     return found
 
 
-def _caps(phase: Phase, cells: Mapping[str, Any], most: float) -> dict[str, float]:
-    given = {n: v.max_epochs for n, v in phase.sources.items() if isinstance(v, Amount) and v.max_epochs is not None}
-    return {name: float(given.get(name, most)) for name in cells["sources"]}
+def _missing(spec: Spec, supplies: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Sources that were asked for and are not there, with the share of their phase that they were to have."""
+    amounts = {name: as_amount(value) for phase in spec.phases[::-1] for name, value in phase.sources.items()}
+    return [
+        {"name": name, "share": (each.share or 0) / PER_CENT or (each.tokens or 0) / (spec.budget or 1)}
+        for name, each in sorted(amounts.items())
+        if name not in supplies
+    ]
 
 
 def _asked(spec: Spec) -> list[dict[str, Any]]:

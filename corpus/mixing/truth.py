@@ -307,7 +307,7 @@ def _limits(k: Floats, n: Floats, level: float, *, exact: bool = False) -> tuple
     found = []
     for target in (1 - tail, tail):
         left, right = low, high  # the exact interval holds the other
-        for _ in range(16):  # to a millionth
+        for _ in range(30):  # far below a millionth, also of ends near 0 and 1
             p = (left + right) / 2
             fewer = np.where(k > 0, betaincc(some, n - k + 1, p), 0.0)  # P(X < k)
             up = (fewer + np.where(n > k, betaincc(k + 1, rest, p), 1.0)) / 2 > target

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from corpus.documents import FILES, capped, check_name, write_index, write_source
 from corpus.sources import public
-from corpus.sources.records import Ledger, document
+from corpus.sources.records import Ledger
 from presight import index
 from presight.console import say
 from presight.errors import PresightError, Unavailable, nearest
@@ -119,6 +119,8 @@ class Hub(Stage):
         licences = {}
         for source, dataset in self.datasets.items():
             place = Path(self.paths[source]).expanduser() if source in self.paths else None
+            if place and not place.exists():  # or the hub would be asked for a dataset of that name
+                raise PresightError(f"paths.{source}", f"{str(place)!r} is not here", "name the copy's folder")
             if place and source in self.content and index.content(place) != self.content[source]:
                 raise PresightError(f"paths.{source}", "its files changed since it was planned", "run again")
             ledger = Ledger(f"datasets.{source}", self.tolerance)
@@ -149,9 +151,9 @@ class Hub(Stage):
             for each in reader.run():
                 row = each.metadata["row"]
                 ledger.records += 1
-                text = ledger.text(row, dataset.text_key, f"{dataset.id}:{ledger.records}")
-                if text is not None:
-                    yield document(row, text, dataset.id, ledger.records - 1, self.metadata_keys)
+                where, number = f"{dataset.id}:{ledger.records}", ledger.records - 1
+                if found := ledger.document(row, dataset.text_key, where, dataset.id, number, self.metadata_keys):
+                    yield found
         except PresightError:
             raise
         except Exception as error:  # of the network, the hub, or any format
@@ -167,7 +169,10 @@ def commit(name: str, revision: str, field: str, fetch: bool) -> str:
         PresightError: not looked up yet and not to be now, or no such dataset; Unavailable: the hub is out of reach.
     """
     path = cache_root() / REVISIONS
-    known = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        known = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # not there, or damaged: it is looked up again
+        known = {}
     key = f"{name}@{revision}"
     if key in known:
         return str(known[key])

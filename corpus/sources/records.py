@@ -66,6 +66,17 @@ class Ledger:
         self.malformed("no text" if found is None else "text is no string", place)
         return None
 
+    def document(
+        self, row: Mapping[str, Any], key: str, place: str, name: str, number: int, metadata_keys: Sequence[str]
+    ) -> dict[str, Any] | None:
+        """A record as a document (see ``document``); None, and counted, where it can be none."""
+        if (text := self.text(row, key, place)) is not None:
+            try:
+                return document(row, text, name, number, metadata_keys)
+            except RecursionError:
+                self.malformed("nested too deep", place)
+        return None
+
     def close(self) -> None:
         """Say what was left out.
 
@@ -124,7 +135,7 @@ def read(
                 yield from _lines(file, name, ledger, text_key, metadata_keys)
             else:
                 yield from _pages(file, name, ledger, metadata_keys)
-        except (OSError, EOFError, ValueError) as error:  # pyarrow's own are among them
+        except (OSError, EOFError, ValueError, LookupError, NotImplementedError) as error:  # Arrow's are among them
             problem = " ".join(str(error).split())
             raise PresightError(str(file), f"cannot be read ({problem})", "mend it or take it away") from error
     ledger.close()
@@ -140,10 +151,10 @@ def document(
 
 
 def plain(value: Any) -> Any:
-    """The value as strict JSON can hold it: what has no such form is written as text, NaN and infinities are null."""
+    """The value as any reader of JSON takes it: NaN and infinities are null, what else has no such form is text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)) or (isinstance(value, int) and -(2**63) <= value < 2**64):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -180,8 +191,8 @@ def _lines(
                 continue
             if not isinstance(row, dict):
                 ledger.malformed("no JSON object", place)
-            elif (text := ledger.text(row, text_key, place)) is not None:
-                yield document(row, text, name, before - 1, metadata_keys)
+            elif found := ledger.document(row, text_key, place, name, before - 1, metadata_keys):
+                yield found
 
 
 def _rows(
@@ -205,8 +216,11 @@ def _rows(
                 except UnicodeDecodeError:
                     ledger.malformed("not UTF-8", place)
                     continue
-                if (text := ledger.text(row, text_key, place)) is not None:
-                    yield document(row, text, name, number - 1, metadata_keys)
+                except (ValueError, OverflowError):  # such as a date beyond those of Python
+                    ledger.malformed("value out of range", place)
+                    continue
+                if found := ledger.document(row, text_key, place, name, number - 1, metadata_keys):
+                    yield found
 
 
 def _texts(file: Path, name: str, ledger: Ledger) -> Iterator[dict[str, Any]]:

@@ -26,11 +26,11 @@ def mix(
     out: Annotated[Path, typer.Option("--out", help="Folder for mixture.lock, or for a folder a grid point.")],
     json_output: Json = False,
 ) -> None:
-    """Compile mixtures into locks: exact quotas, hashes, order.
+    """Compile mixtures into locks.
 
-    SPEC names the folders of token shards (and of cells, for amounts by label), relative to itself, and gives the
-    fields of the stage corpus.Mix (`presight schema corpus.Mix`). `grid: {x: 50..85 step 5}` compiles one lock for
-    each point; `$x` stands for its value.
+    A lock holds exact quotas, the hashes of the shards and the order. SPEC names the folders of token shards (and of
+    cells, for amounts by label), relative to itself, and gives the fields of the stage corpus.Mix (`presight schema
+    corpus.Mix`). `grid: {x: 50..85 step 5}` compiles one lock for each point; `$x` stands for its value.
     """
     from corpus.mixing import grid
 
@@ -49,7 +49,10 @@ def check(
     read: Annotated[bool, typer.Option(help="Hash the shards too.")] = True,
     json_output: Json = False,
 ) -> None:
-    """Hold a mixture against what it promises: plan, quotas, order, ranks, shards, pools apart."""
+    """Hold a mixture against what it promises.
+
+    Plan, quotas, order, ranks, shards, pools apart; what shares of families truly are.
+    """
     from corpus import audit
     from presight.console import foreground, table
 
@@ -69,7 +72,10 @@ def diff(
     two: Annotated[Path, typer.Argument(help="Another.")],
     json_output: Json = False,
 ) -> None:
-    """Show what differs between two mixtures, and how much they read in common."""
+    """Show what differs between two mixtures.
+
+    And, pool by pool, how much they read in common.
+    """
     from corpus import audit
     from presight.console import table
 
@@ -97,7 +103,10 @@ def diff(
 
 @app.command("sources")
 def sources(json_output: Json = False) -> None:
-    """Show the paper's sixteen sources with our public stand-in for each: hub id, licence, tokens."""
+    """Show public datasets for the paper's sources.
+
+    For each of its sixteen our stand-in: id on the hub, tokens, licence; then captions and instructions to adapt with.
+    """
     from corpus.sources import public
     from presight.console import table
 

@@ -68,17 +68,19 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("role", "package", "registry", "version", "licence", show_footer=True, box=None)
-    table.columns[0].footer = "in all"
+    table = Table(show_footer=True, box=None, padding=(0, 2, 0, 0))
+    table.add_column("role", "in all", overflow="fold")
+    for name in ("package", "licence"):
+        table.add_column(name, overflow="fold")  # a name that is cut off cannot be installed
     table.add_column("MB", f"{_bytes(rows) / 1e6:.1f}", justify="right")
     table.add_column("tiers")
-    table.add_column("cached", f"{sum(row['cached'] for row in rows)} of {len(rows)}", justify="center")
+    table.add_column("cached", f"{sum(row['cached'] for row in rows)} of {len(rows)}")
     for row in rows:
         for k, package in enumerate(row["packages"]):
-            cells = [package[key] for key in ("name", "registry", "version", "licence")]
-            cells = [row["role"], *cells] if k == 0 else ["", *cells]
+            made_of = f"{package['name']} {package['version']} ({package['registry']})"
             last = [" ".join(row["tiers"]), "yes" if row["cached"] else "–"] if k == 0 else []
-            table.add_row(*cells, f"{package['bytes'] / 1e6:.1f}", *last)
+            first = row["role"] if k == 0 else ""
+            table.add_row(first, made_of, package["licence"], f"{package['bytes'] / 1e6:.1f}", *last)
     console = Console()
     if not console.is_terminal:
         console.width = 180  # a pipe has no width to fit into

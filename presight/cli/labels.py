@@ -42,10 +42,10 @@ def annotate(
     body: Annotated[str | None, typer.Option(help="Further fields of each request, as JSON.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Let an LLM label segments of text, over any OpenAI-compatible endpoint.
+    """Let an LLM label windows of text.
 
-    Every answer is kept as it came; a run that was killed goes on without asking again. The key is read from
-    PRESIGHT_API_KEY or OPENAI_API_KEY.
+    Over any server that speaks OpenAI's chat protocol. Every answer is kept as it came; a run that was killed goes
+    on without asking again. The key is read from PRESIGHT_API_KEY or OPENAI_API_KEY.
     """
     from dataclasses import asdict
 
@@ -90,7 +90,10 @@ def agreement(
     taxonomy: Taxonomy = "priors",
     json_output: Json = False,
 ) -> None:
-    """Show how far several annotators agree on the segments they share: the ceiling of any classifier."""
+    """Show how far several annotators agree.
+
+    On the windows that they share, label by label: the ceiling of any classifier.
+    """
     from dataclasses import asdict
 
     from corpus.labels import agreement as agreeing
@@ -106,10 +109,13 @@ def agreement(
             [
                 each.name,
                 each.positive,
-                f"{each.f1:.2f} ({each.f1_interval[0]:.2f} to {each.f1_interval[1]:.2f})",
-                f"{each.agreement:.2f}",
-                f"{each.kappa:.2f}",
-                f"{each.alpha:.2f}",
+                *(
+                    text.replace("nan–nan", "").replace("nan", "–")
+                    for text in (
+                        f"{each.f1:.2f} {each.f1_interval[0]:.2f}–{each.f1_interval[1]:.2f}",
+                        *(f"{value:.2f}" for value in (each.agreement, each.kappa, each.alpha)),
+                    )
+                ),
             ]
             for each in found
         ]
@@ -129,7 +135,10 @@ def train_classifier(
     seed: Annotated[int, typer.Option(help="Of the folds that are held out.")] = 0,
     json_output: Json = False,
 ) -> None:
-    """Train a fastText classifier on annotated text, and choose its thresholds on text it has not seen."""
+    """Train a classifier on annotated text.
+
+    A fastText model of every label; its thresholds are chosen on text it has not seen.
+    """
     from corpus.labels import annotations as published
     from corpus.labels import classifier
     from corpus.labels.taxonomy import Taxonomy as Labels
@@ -153,7 +162,12 @@ def evaluate_classifier(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Measure a classifier beside somebody who knows only the source; text it was trained on is scored out of fold."""
+    """Measure a classifier on annotated text.
+
+    Beside somebody who knows only the source; text it was trained on is scored out of fold.
+    """
+    import shutil
+
     from corpus.labels import annotations as published
     from corpus.labels import evaluation
     from corpus.labels.classifier import Classifier
@@ -161,7 +175,8 @@ def evaluate_classifier(
     taxonomy = Classifier.load(classifier).taxonomy
     found = published.read(annotations, taxonomy) if annotations else published.load_sample()
     report = evaluation.evaluate(classifier, found)
-    print(json.dumps(report, indent=1) if json_output else evaluation.render(report))
+    width = shutil.get_terminal_size(fallback=(140, 24)).columns  # a pipe has no width to fit into
+    print(json.dumps(report, indent=1) if json_output else evaluation.render(report, width))
 
 
 def label(
@@ -172,7 +187,10 @@ def label(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     text_key: Annotated[str, typer.Option(help="Key of a record's text, in files.")] = "text",
 ) -> None:
-    """Write the probability of every label for every segment of token shards, or for every document of files."""
+    """Write the probability of every label.
+
+    For every segment of token shards, or for every document of files.
+    """
     from corpus.labels import passes
 
     with_progress = passes.label(place, classifier, out, segment=segment, jobs=jobs, text_key=text_key)

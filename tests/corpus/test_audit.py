@@ -7,6 +7,7 @@ from toy_experiment import ITEM
 
 from corpus import Mixture, audit
 from corpus.mixing import grid
+from corpus.mixing import lock as locks
 from presight.errors import PresightError
 
 
@@ -44,6 +45,8 @@ def test_it_moves_with_its_tokens(place, tmp_path):
         (lambda f: (p := next(f.glob("train/web/*.ds"))).write_bytes(p.read_bytes()[:-2]), "shards"),
         (lambda f: (p := next(f.glob("train/web/*.ds"))).write_bytes(b"xx" + p.read_bytes()[2:]), "shards"),
         (lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"), "shards"),
+        (lambda f: (f / "tokens.json").write_text("{}"), "shards"),
+        (lambda f: (f / "tokens.json").write_text("[]"), "shards"),
         (lambda f: shutil.rmtree(f), "shards"),
     ],
 )
@@ -97,3 +100,31 @@ def test_a_difference_is_shown_pool_by_pool(place):
     assert same["same_plan"]
     assert same["fields"] == {}
     assert Mixture.read(place / "lock").plan
+
+
+def test_a_long_mixture_is_looked_at_in_places(place, monkeypatch):
+    """Then memory is bounded by the prefixes looked at, not by items times pools."""
+    whole = found(place / "lock")["order"].says
+    monkeypatch.setattr(audit, "COUNTS", 0)
+    assert found(place / "lock")["order"].says == whole  # 100 items: every prefix is looked at all the same
+    monkeypatch.setattr(audit, "PREFIXES", 10)
+    sampled = found(place / "lock")["order"]
+    assert sampled.holds
+    assert "10 prefixes looked at" in sampled.says
+
+
+def test_a_lock_that_does_not_say_where_is_refused(place):
+    path = place / "lock" / "mixture.lock"
+    lock = json.loads(path.read_text())
+    del lock["tokens"]["directory"]  # no part of the plan
+    path.write_text(json.dumps(lock))
+    with pytest.raises(PresightError, match="does not say where its tokens lie"):
+        found(path)
+    assert all(each.holds for each in found(path, read=False).values())
+
+
+def test_a_difference_names_the_cells(place):
+    one = Mixture.read(place / "lock")
+    lock = {key: value for key, value in one.lock.items() if key != "plan"} | {"cells": {"by": ["visual"]}}
+    (place / "cells.lock").write_text(json.dumps(lock | {"plan": locks.plan(lock)}))
+    assert audit.diff(place / "lock", place / "cells.lock")["fields"] == {"cells.by": [None, ["visual"]]}

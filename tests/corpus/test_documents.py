@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.documents import FILES, Documents, Sample, read_source, write_source
+from corpus.documents import FILES, Documents, Sample, read_source, write_index, write_lines, write_source
 from presight import index, packages
 from presight.errors import PresightError, Unavailable
 from presight.store import Store
@@ -248,6 +248,11 @@ def sentence(error):
         ({"paths": {"a/b": "."}}, ["paths.a/b"]),
         ({"paths": {"log": "."}}, ["paths.log"]),
         ({"paths": {"..": "."}}, ["paths..."]),
+        ({"paths": {"dropped": "."}}, ["paths.dropped"]),
+        ({"paths": {"documents.json": "."}}, ["paths.documents.json"]),
+        ({"paths": {"a\0b": "."}}, ["paths.a"]),
+        ({"paths": {"x" * 201: "."}}, ["paths.xxx"]),
+        ({"paths": {}}, ["paths", "names no source"]),
     ],
 )
 def test_settling_says_what_is_wrong(tmp_path, fields, words):
@@ -386,3 +391,34 @@ def test_the_parts_of_a_source_are_one_source(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "licences.json").read_text()) == ["BSD", "MIT"]
     with pytest.raises(PresightError, match="'politics' is not in the sample; set tier: full"):
         Sample(sources=("politics",)).settle(False)
+
+
+@pytest.mark.parametrize("name", ["a b", "a[b]", "a::b", "s3:x", "{a}", "ä*?", "it's", "-x", "~"])
+def test_a_source_may_have_almost_any_name(tmp_path, name):
+    jsonl(tmp_path / "in.jsonl", TEXTS)
+    stage = Documents(paths={name: str(tmp_path / "in.jsonl")}).settle(False)
+    (tmp_path / "out").mkdir()
+    stage.run(tmp_path / "out", {})
+    assert sorted(each.text for each in read_source(tmp_path / "out" / name)) == sorted(TEXTS)
+    assert list(json.loads((tmp_path / "out" / "documents.json").read_text())["sources"]) == [name]
+
+
+def test_the_list_of_what_was_dropped_is_no_source(tmp_path):
+    write_source(tmp_path / "out", "mine", [{"id": "a", "text": "one"}], None)
+    write_lines(tmp_path / "out" / "dropped" / "mine" / "00000.jsonl.gz", [b"{}\n"])
+    write_index(tmp_path / "out", {})
+    assert list(json.loads((tmp_path / "out" / "documents.json").read_text())["sources"]) == ["mine"]
+
+
+def test_a_damaged_file_of_documents_is_no_shorter_one(tmp_path):
+    write_source(tmp_path, "mine", ({"id": f"{i}", "text": f"{i:x}" * 50} for i in range(500)), None, 1)
+    path = tmp_path / "mine" / "00000.jsonl.gz"
+    whole = path.read_bytes()
+    for damaged in (whole[:-20], whole[:300] + bytes(50) + whole[350:], b"no gzip"):
+        path.write_bytes(damaged)
+        with pytest.raises(PresightError, match=r"00000\.jsonl\.gz: cannot be read") as error:
+            list(read_source(tmp_path / "mine"))
+        assert error.value.code == 87
+    write_lines(path, [b'{"id": "a", "text": "one"}\n', b'{"id": "b", "te\n'])
+    with pytest.raises(ValueError, match="control character"):  # it is not passed over
+        list(read_source(tmp_path / "mine"))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.mixing.amounts import Amount
 from corpus.mixing.quota import Pool, apportion
 from corpus.mixture import Mixture, compile_mixture, overlap
 from presight.errors import PresightError
@@ -145,6 +146,7 @@ def test_a_changed_lock_is_refused_unless_only_the_tokens_moved(path):
     ("text", "says"),
     [
         (None, "cannot be read"),
+        ("[" * 100_000, "is not JSON"),
         ("{", "is not JSON"),
         ("[]", "is no mixture lock"),
         ('{"format": "presight mixture lock", "version": 1}', "is a lock of version 1, not 2"),
@@ -194,3 +196,23 @@ def test_overlap_is_what_two_mixtures_share_by_construction():
     assert overlap(less, less) == {"math": 1, "web": 1}
     assert overlap(less, supply) == overlap(less, compiled({"web": 9, "math": 1}, seed=1)) == {"math": 0, "web": 0}
     assert overlap(less, compiled({"web": 1, "code": 0})) == {"code": 0, "math": 0, "web": 1406 / 1562}
+
+
+def test_a_fault_of_a_phase_names_it():
+    phases = [(1, {"web": 1}), (1, {"web": Amount(tokens=256 * 1000)})]
+    with pytest.raises(PresightError, match=r"^schedule\.1\.sources: .* ask for 1000 of 781 items; ask for less"):
+        compiled({}, supply={"web": 2000}, phases=phases)
+
+
+def test_a_target_may_be_longer_than_any_order():
+    lock = compiled({"web": 1}, supply=10**6, target=256 * 2**40, max_epochs=10**9)
+    assert lock["pools"][0]["supply"] == round(10**6 * 1562 / 2**40) or 1
+
+
+def test_a_lock_says_where_its_tokens_lie(tmp_path):
+    (tmp_path / "mixture.lock").write_text(json.dumps(compiled()))
+    mixture = Mixture.read(tmp_path)
+    assert mixture.folder("tokens") == tmp_path.parent / "tokens"
+    assert mixture.folder("cells") is None
+    with pytest.raises(PresightError, match="does not say where its tokens lie"):
+        Mixture(compiled(tokens={"shards": {}})).folder("tokens")

@@ -51,6 +51,9 @@ def test_steps_between_two_mixtures_meet_the_papers():
         {},
         [1, 1],
         [{"x": 1}],
+        {1: "a", "1": "b"},
+        {"between": [{"a": 1}, {"a": float("nan")}], "steps": 2},
+        {"between": [{"a": 1}, {"a": float("inf")}], "steps": 2},
     ],
 )
 def test_what_is_no_axis_is_refused(given):

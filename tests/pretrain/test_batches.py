@@ -114,10 +114,10 @@ def flip(shard):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda shard: shard.unlink(), "no file found"),
+        (lambda shard: shard.unlink(), "is no file, but"),
         (lambda shard: shard.write_bytes(shard.read_bytes()[:-2]), "bytes are expected"),
         (lambda shard: shard.write_bytes(shard.read_bytes() + b"\0\0"), "bytes are expected"),
-        (flip, "other bytes than the lock names"),
+        (flip, "other bytes than its description names"),
     ],
 )
 def test_a_spoilt_shard_is_one_sentence(copy, spoil, words):

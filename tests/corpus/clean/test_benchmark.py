@@ -3,9 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from corpus.clean.benchmark import Benchmark
-from corpus.clean.leaks import GRAM, normalised
+from corpus.clean.benchmark import Benchmark, _texts
+from corpus.clean.leaks import GRAM, LeakIndex, normalised
 from corpus.clean.runs import Hasher
 from presight.errors import PresightError
 
@@ -177,6 +178,10 @@ def test_identity_is_content_and_settings(tmp_path):
         ("set.jsonl", '{"question": "what is this"}', "no text in it has 8 words"),
         ("set.jsonl", '["a", "list"]', "an item is no JSON object"),
         ("set.jsonl", "{", "cannot be read"),
+        ("set.jsonl", '{"question": ' + "[" * 9999, "cannot be read"),
+        ("set.json", "[" * 9999, "cannot be read"),
+        ("set.jsonl.gz", "{}", "cannot be read"),
+        ("set.txt", f"{item(1)}\n" * 11, "every n-gram in it stands in more than 10 items"),
         ("set.parquet", "PAR1", "cannot be read"),
         ("set.csv", "question", "holds no items"),
     ],
@@ -202,3 +207,34 @@ def test_bytes_depend_on_the_items_alone(tmp_path):
     made(tmp_path / "b", {"set": place})
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_length_of_which_all_is_the_sets_own_wording(tmp_path):
+    rows = [{"question": item(1, 9)}] * 11 + [{"question": item(2)}]
+    made(tmp_path / "out", {"set": jsonl(tmp_path / "set.jsonl", rows)})
+    assert {length for length, _ in grams(tmp_path / "out")} == {12}
+    index = LeakIndex([tmp_path / "out"])
+    assert index.find(normalised(item(1, 9))) is None
+    assert index.find(normalised(item(2))) is not None
+
+
+def test_text_is_found_at_any_depth_and_in_order():
+    value: object = "last"
+    for _ in range(5000):
+        value = [value]
+    assert list(_texts({"a": "first", "b": ["second", {"c": "third"}, 4, None], "d": value})) == [
+        *("first", "second", "third", "last")
+    ]
+
+
+def test_a_byte_order_mark_and_half_a_surrogate_pair_are_no_fault(tmp_path):
+    (tmp_path / "set.jsonl").write_text(f'\ufeff{{"question": "{item(1)}", "id": "\\ud800"}}\n', "utf-8")
+    made(tmp_path / "out", {"set": tmp_path / "set.jsonl"})
+    assert {place[:2] for place in grams(tmp_path / "out").values()} == {("set", "?")}
+
+
+def test_a_set_needs_a_place_and_a_key(tmp_path):
+    with pytest.raises(PresightError, match="paths: names no evaluation set"):
+        Benchmark(paths={}).settle(False)
+    with pytest.raises(ValidationError, match="questions"):
+        Benchmark(paths={"set": str(tmp_path)}, questions=())

@@ -139,6 +139,19 @@ def test_what_passes_is_what_it_was_and_the_rest_is_listed(tmp_path, benchmark_s
     ]
 
 
+def test_what_one_pass_dropped_is_no_source_of_the_next(tmp_path, benchmark_stage):
+    profiles = {name: "none" for name in texts()}
+    documents = given(tmp_path / "given", texts())
+    first = Clean(documents=Invented(), against=(benchmark_stage,), profiles=profiles)
+    once = run(tmp_path / "once", {"documents": documents, "against[0]": tmp_path / "benchmark"}, first)
+    twice = run(tmp_path / "twice", {"documents": once}, Clean(documents=first, profiles=profiles))
+    assert [path.name for path in (once / "dropped").iterdir()] != []
+    for source in texts():
+        assert rows(once / source / "00001.jsonl.gz") == rows(twice / source / "00001.jsonl.gz")
+        assert listed(twice / "dropped", source) == []
+    assert sorted(json.loads((twice / "documents.json").read_text())["sources"]) == ["code", "web"]
+
+
 def test_common_phrases_are_pointed_out_and_can_be_allowed(tmp_path, benchmark_stage, capsys):
     folder = given(tmp_path / "in", {"web": [prose(i) if i % 2 else f"{prose(i)} {QUESTION}" for i in range(12)]})
     inputs = {"documents": folder, "against[0]": tmp_path / "benchmark"}

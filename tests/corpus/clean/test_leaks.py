@@ -153,6 +153,7 @@ def test_normalising():
     assert normalised("The “Café”, 3.14 — x_1!") == ["the", "cafe", "3", "14", "x", "1"]
     assert normalised("cafe\u0301 ﬁn １２ STRASSE straße") == ["cafe", "fin", "12", "strasse", "strasse"]
     assert normalised("它是猫 cat") == ["它", "是", "猫", "cat"]
+    assert normalised("ques\u00adtion\u200b of\ufeff") == ["question", "of"]  # what is not seen
 
 
 def test_common_phrases_can_be_allowed(known, tmp_path):

@@ -151,5 +151,10 @@ def test_faults_are_said(tmp_path):
         agreement([write(tmp_path / "x", [{"id": "a"}])], TAXONOMY)
     with pytest.raises(PresightError, match="has no text"):
         merge([write(tmp_path / "y", [{"id": "a", "labels": []}])], tmp_path / "out", TAXONOMY)
+    for wrong in ({"labels": 5}, {"labels": ["shape", 5]}, {"labels": "shape"}, {"annotations": ["shape"]}):
+        with pytest.raises(PresightError, match="without id and labels"):
+            agreement([one, write(tmp_path / "w", [{"id": "a", **wrong}])], TAXONOMY)
+    with pytest.raises(PresightError, match="'form' is not in the taxonomy"):
+        merge([other], tmp_path / "out", TAXONOMY)
     with pytest.raises(PresightError, match="has no text"):
         merge([overlap(tmp_path / "z", [[[], []]])], tmp_path / "out", TAXONOMY)

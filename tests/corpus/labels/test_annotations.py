@@ -54,6 +54,7 @@ def test_one_text_counts_once_and_may_not_be_labelled_in_two_ways(tmp_path):
     [
         ("{", "line 2: is no JSON"),
         ("[]", "line 2: is no JSON object"),
+        ("[" * 9999, "line 2: is no JSON"),
         (row() | {"id": "0" * 16}, "line 2: id '0000000000000000' is not of its text"),
         (row() | {"text": "other"}, "line 2: id .* is not of its text"),
         (row() | {"text": 3}, "line 2: has no string 'text'"),

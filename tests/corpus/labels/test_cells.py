@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from toy_experiment import varied
 from toy_labels import ITEM, SEGMENT, labelled
 
 from corpus import Mix, Mixture, Sampler, audit, segments
 from corpus.labels import cells as sorting
 from corpus.labels.classifier import Classifier
+from corpus.mixing.compiler import lock_of
+from corpus.mixing.spec import Spec
 from presight.errors import PresightError
 from pretrain.batches import Items
 
@@ -117,7 +120,9 @@ def test_a_placebo_has_the_same_cells_and_other_items(tiny, made):
     [
         ({"by": ("visuals",)}, "did you mean visual"),
         ({"thresholds": {"reason": 0.5}}, "did you mean reasoning"),
-        ({"by": ("visual",), "shuffled": ("reasoning",)}, "'reasoning' is no family or label here"),
+        ({"by": ("visual", "visual")}, "given twice"),
+        ({"thresholds": {"visual_concept": 0.5}}, "'visual_concept' is not among what cells are made of"),
+        ({"by": ("visual",), "shuffled": ("reasoning",)}, "'reasoning' is not among what cells are made of"),
         ({"by": ("visual_concept", "visual_attribute", "visual_relation", "code_reasoning", "math_reasoning",
                  "science_reasoning", "visual")}, "128 cells"),
     ],
@@ -136,3 +141,28 @@ def test_labels_of_other_tokens_are_refused(tiny, made, tmp_path):
     (folder / "labels.json").write_text(json.dumps(described | {"tokens": "other"}))
     with pytest.raises(PresightError, match="labels other tokens"):
         made[2].run(tmp_path, {"tokens": tiny.path(tiny.tokens), "labels": folder})
+    described["sources"]["web"]["train"]["shards"].pop()  # as of tokens made with other parts
+    (folder / "labels.json").write_text(json.dumps(described))
+    with pytest.raises(PresightError, match="labels other tokens"):
+        made[2].run(tmp_path, {"tokens": tiny.path(tiny.tokens), "labels": folder})
+
+
+def test_cells_of_other_shards_are_refused(tiny, made, tmp_path):
+    """The same tokenizer is not the same tokens: an item's number means another text there."""
+    described = json.loads((tiny.path(made[2]) / "cells.json").read_text())
+    described["shards"]["web"][0]["sha256"] = "other"
+    spec = Spec(families={"visual": 10}, budget=ITEM * 10, item=ITEM)
+    for text, says in (
+        (json.dumps(described), "items of other shards"),
+        ("[]", "describes none"),
+        ("{", "holds none"),
+    ):
+        (tmp_path / "cells.json").write_text(text)
+        with pytest.raises(PresightError, match=says):
+            lock_of(spec, tiny.path(tiny.tokens), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_is_a_probability(tiny, made, threshold):
+    with pytest.raises(ValidationError):
+        varied(made[2], thresholds={"visual": threshold})

@@ -274,3 +274,17 @@ def test_the_published_labels(tmp_path):
         for source in sources:
             ours = report["by_source"][source][family]["average_precision"]
             assert ours > report["baseline"]["by_source"][source][family]["average_precision"] + 0.2
+
+
+def test_a_training_leaves_nothing_half_done_in_its_folder(tmp_path, monkeypatch):
+    """A killed one neither: fastText's own training file lies elsewhere."""
+    import fasttext
+
+    def stop(*_, **__):
+        assert not list(tmp_path.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fasttext, "train_supervised", stop)
+    weights = model.Weights(("a",), ("word",), np.zeros((1, 1)), np.zeros(1))
+    with pytest.raises(KeyboardInterrupt):
+        weights.save(tmp_path / "model.bin")

@@ -204,3 +204,7 @@ def test_at_worst_a_token_is_a_byte():
 def test_the_host_is_named_without_secrets():
     endpoint = Endpoint("https://user:secret@example.org:8443/v1", "m")
     assert endpoint.host == "example.org:8443"
+    assert endpoint.shown == "https://example.org:8443/v1/chat/completions"
+    with Server(lambda _: Say(status=401)) as server, pytest.raises(PresightError) as error:
+        ask(server.url.replace("//", "//user:secret@"))
+    assert "secret" not in str(error.value)

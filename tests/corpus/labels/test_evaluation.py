@@ -11,6 +11,7 @@ from corpus.labels.baseline import Baseline
 from corpus.labels.classifier import Classifier, train
 from corpus.labels.crossvalidation import widened
 from corpus.labels.evaluation import crossvalidated, evaluate, render
+from presight.errors import PresightError
 
 KEYS = {"n", "positives", "precision", "recall", "f1", "average_precision", "brier", "threshold"}
 pairs = st.lists(st.tuples(st.booleans(), st.sampled_from(np.linspace(0, 1, 9).tolist())), min_size=1, max_size=40)
@@ -207,3 +208,14 @@ def test_the_table_says_what_is_not_established(report):
     assert "science_reasoning: not established; 0 positives are too few" in text
     assert "60 segments of 30 documents" in text
     assert "nan" not in text.lower()
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"id": 1'])
+def test_a_classifier_without_its_scores_is_refused(folder, tmp_path, content):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "outoffold.jsonl").unlink()
+    if content:
+        (tmp_path / "outoffold.jsonl").write_text(content)
+    with pytest.raises(PresightError, match=r"outoffold\.jsonl: cannot be read .*; train the classifier again"):
+        evaluate(tmp_path, annotations(), resamples=0)

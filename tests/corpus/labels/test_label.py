@@ -103,9 +103,9 @@ def spoiled(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda f: (p := next(f.glob("train/web/*.ds"))).write_bytes(p.read_bytes()[:-1]), "bytes where"),
+        (lambda f: (p := next(f.glob("train/web/*.ds"))).write_bytes(p.read_bytes()[:-1]), "bytes are expected"),
         (lambda f: (p := next(f.glob("train/web/*.ds"))).write_bytes(b"xx" + p.read_bytes()[2:]), "other bytes"),
-        (lambda f: next(f.glob("train/web/*.ds")).unlink(), "has 0 bytes"),
+        (lambda f: next(f.glob("train/web/*.ds")).unlink(), "is no file, but"),
         (lambda f: (p := next(f.glob("train/web/*.index"))).write_bytes(p.read_bytes()[:-1]), "does not index"),
         (lambda f: (f / "tokenizer" / "tokenizer.json").write_text("{}"), "but the tokens were made with"),
         (lambda f: (f / "tokens.json").unlink(), "holds no tokens"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from corpus.mixing.amounts import Amount, cut, take
+from corpus.mixing.amounts import Amount, caps, cut, take
 from presight.errors import PresightError
 
 SUPPLIES = {"web": 1000, "math": 50, "code": 200}
@@ -52,6 +52,7 @@ def test_tokens_and_epochs_are_taken_off_first():
         ({"web": 1, "math": Amount(epochs=3)}, 100, "ask for 150 of 100 items; raise the budget to 1200"),
         ({"math": Amount(epochs=1)}, 100, "add up to 50 of 100 items"),
         ({"web": 1, "math": Amount(epochs=1)}, None, "budget: is not given, but shares are"),
+        ({"math": Amount(tokens=5)}, None, "less than one item; ask for 8 tokens or more"),
     ],
 )
 def test_amounts_that_miss_the_budget_are_refused(amounts, items, says):
@@ -59,7 +60,9 @@ def test_amounts_that_miss_the_budget_are_refused(amounts, items, says):
         take(amounts, SUPPLIES, items, 8)
 
 
-@pytest.mark.parametrize("fields", [{}, {"share": 1, "tokens": 2}, {"epochs": -1}, {"share": 1, "max_epochs": 0}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"share": 1, "tokens": 2}, {"epochs": -1}, {"share": 1, "max_epochs": 0}, {"tokens": True}]
+)
 def test_an_amount_is_said_in_one_way(fields):
     with pytest.raises(ValidationError):
         Amount(**fields)
@@ -96,3 +99,13 @@ def test_quotas_add_up(data):
         return
     assert sum(taken.quotas.values()) == items
     assert sum(taken.shares.values()) == 1
+
+
+def test_tokens_of_a_source_that_is_not_there_are_recorded_as_their_share():
+    taken = take({"web": 1, "novels": Amount(tokens=80)}, SUPPLIES, 100, 8, "renormalise")
+    assert taken.dropped == {"novels": 0.1}
+
+
+def test_a_cap_holds_for_all_phases_together():
+    phases = [{"web": Amount(share=1, max_epochs=8), "math": 1}, {"web": Amount(share=1, max_epochs=3)}, {"web": 1}]
+    assert caps(phases, ["math", "web"], 4) == {"math": 4, "web": 3}

@@ -63,6 +63,11 @@ def test_what_a_point_cannot_have_is_said_and_the_others_are_written(spec, tmp_p
         ("budget: 640", "give sources, families or a schedule"),
         ("sources: {web: 1}\nbudget: 640\ngrid: {x: 3}", "is not an axis"),
         ("families: {visual: 10}\nbudget: 640", "need cells"),
+        ("sources: {web: 1}\nbudget: 640\ngrid: [1, 2]", "is no mapping of axes"),
+        ("sources: {web: 1}\nbudget: 640\ngrid: {x: [1, 2]}", r"grid\.x: changes nothing; write \$x"),
+        ("sources: {web: $x}\nbudget: 640\ngrid: {x: {../../up: 1}}", "cannot name a folder"),
+        ('sources: {web: $x}\nbudget: 640\ngrid: {x: {"a\\0": 1}}', "cannot name a folder"),
+        ("sources: {web: true}\nbudget: 640", "sources.web: True should be a valid number"),
     ],
 )
 def test_faults_name_the_file(spec, tmp_path, text, says):

@@ -127,6 +127,9 @@ def test_a_proxy_by_family_keeps_the_targets_repetition():
         ({"families": {"visual": 40}, "sources": {"maths": 5}}, "did you mean math"),
         ({"families": {"visual": 40}, "overlaps": {"visual&code": 5}}, "not sorted by 'code'"),
         ({"families": {"visual": 40}, "budget": None}, "budget: is not given"),
+        ({"overlaps": {"visual&visual": 5}}, "names no two families"),
+        ({"families": {"visual": 40}, "sources": {"web": Amount(tokens=10**6)}}, "125000 of 10000 items"),
+        ({"budget": 80_000, "schedule": [{"share": 1, "families": {"visual": 140}}] * 2}, r"^schedule\.0\.families"),
     ],
 )
 def test_what_cannot_be_met_is_one_sentence(spec, says):
@@ -181,3 +184,49 @@ def test_quotas_add_up_and_keep_their_caps(visual, reasoning, items):
     found = shares(lock)
     assert abs(found["visual"] * items - visual * items / 100) <= 1
     assert abs(found["reasoning"] * items - reasoning * items / 100) <= 1
+
+
+def test_none_of_a_family_that_never_occurs_is_no_fault():
+    plain = {source: (*counts[:2], 0, 0) for source, counts in SUPPLIES.items()} | {"empty": (0, 0, 0, 0)}
+    asked = {"visual": 30, "reasoning": 0}
+    lock = compiled(cells(plain), families=asked, overlaps={"visual&reasoning": 0}, sources={"empty": 0})
+    assert lock["labelled"] == {"visual": 0.3, "reasoning": 0.0}
+    assert compiled(cells(plain), families={"reasoning": Bound(at_most=5)})["items"] == 10_000
+    with pytest.raises(PresightError, match="no text of the family reasoning"):
+        compiled(cells(plain), families={"reasoning": 1})
+    with pytest.raises(PresightError, match=r"sources\.empty: has no item of 8 tokens; leave it out"):
+        compiled(cells(plain), families={"visual": 30}, sources={"empty": 1})
+
+
+def test_epochs_are_of_the_pool_that_is_read():
+    """Of a proxy's cut pool, and of the decimal as written: 0.29 of 10,000 is 2,900."""
+    supplies = {"web": (60_000, 40_000, 0, 0), "math": (6000, 4000, 0, 0)}
+    for fields, expected in (({}, 2900), ({"target": 8 * 50_000}, 580)):
+        lock = compiled(cells(supplies), families={"visual": 40}, sources={"math": Amount(epochs=0.29)}, **fields)
+        assert sum(pool["quota"] for pool in lock["pools"] if pool["source"] == "math") == expected
+
+
+def test_sources_that_are_not_there_are_recorded():
+    spec = {"families": {"visual": 40}, "missing": "renormalise"}
+    lock = compiled(sources={"novels": 20, "poems": Amount(tokens=8000), "math": 5}, **spec)
+    assert lock["missing"] == [{"name": "novels", "share": 0.2}, {"name": "poems", "share": 0.1}]
+    assert "novels" in str(Mixture(lock))
+
+
+def test_the_caps_of_a_curriculum_are_those_of_its_lock():
+    first = Phase(share=1, sources={"math": Amount(share=95, max_epochs=6)}, families={"reasoning": 90})
+    lock = compiled(schedule=[first, Phase(share=1, families={"visual": 20})], max_epochs=0.5)
+    pools = Mixture(lock).pools
+    assert any(pool.epochs > 0.5 for pool in pools)
+    assert all(pool.pressure <= 1 for pool in pools)
+
+
+def test_cells_of_one_size_with_other_items_have_nothing_in_common():
+    real, placebo = cells(), cells(shuffled=["visual"])
+    for each in placebo["sources"].values():
+        for entry in each["cells"].values():
+            entry["sha256"] = "other"
+    one, two = (compiled(each, families={"visual": 40}) for each in (real, placebo))
+    assert [pool["supply"] for pool in one["pools"]] == [pool["supply"] for pool in two["pools"]]
+    assert set(overlap(one, one).values()) == {1.0}
+    assert set(overlap(one, two).values()) == {0.0}

@@ -213,3 +213,21 @@ def test_a_hub_out_of_reach_is_unavailable(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
     with pytest.raises(Unavailable, match=r"cannot be asked for lab/text@main \(no network\); write a commit"):
         Hub(datasets={"mine": "lab/text"}).settle(True)
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_copy_that_is_not_here_is_not_looked_for_on_the_hub(tmp_path, monkeypatch, revision):
+    def rows(*_):
+        raise AssertionError("a path must not be taken for the id of a dataset")
+
+    monkeypatch.setattr(Hub, "rows", rows)
+    stage = Hub(datasets={"mine": {"id": "lab/text", "revision": revision}}, paths={"mine": "lab/other"})
+    with pytest.raises(PresightError, match="'lab/other' is not here" if revision else "lab/other: holds no files"):
+        stage.settle(False).run(tmp_path, {})
+
+
+def test_a_damaged_memory_of_commits_is_looked_up_again(hub):
+    cache_root().mkdir(parents=True, exist_ok=True)
+    for damaged in ("{", "[1]", ""):
+        (cache_root() / "hub.json").write_text(damaged)
+        assert Hub(datasets={"mine": "lab/text"}).settle(True).datasets["mine"].revision == COMMIT

@@ -123,6 +123,17 @@ def test_metadata_is_kept_where_asked_for_and_stays_readable(tmp_path):
     assert [each.metadata["deep"] for each in read_source(tmp_path / "out" / "mine")] == [{"x": [1, None, None]}]
 
 
+def test_numbers_and_depth_that_other_readers_choke_on(tmp_path):
+    lines = [f'{{"text": "a", "n": {9**n}}}' for n in (19, 20, 21, 4000)]
+    lines += [f'{{"text": "a", "n": {"[" * n}{"]" * n}}}' for n in (100, 900)]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    found, ledger = rows(tmp_path, metadata_keys=("n",))
+    assert [each["metadata"]["n"] for each in found[:4]] == [9**19, 9**20, str(9**21), str(9**4000)]
+    assert len(found) == 5
+    assert ledger.kinds == {"nested too deep": 1}
+    assert ledger.examples == ["x.jsonl:6"]
+
+
 def test_plain():
     import datetime
 
@@ -197,6 +208,19 @@ def test_parquet_rows_are_accounted_for(tmp_path):
     assert (ledger.records, ledger.kinds) == (2000, {"no text": 20})
     with pytest.raises(PresightError, match=r"b\.parquet: has no column 'body'; set text_key to one of text, url"):
         rows(tmp_path / "b.parquet", text_key="body")
+
+
+def test_parquet_that_python_cannot_hold(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    parquet(tmp_path / "a.parquet", text=["a", "b"], id=pyarrow.array([2**62, 0], pyarrow.timestamp("us")))
+    found, ledger = rows(tmp_path)
+    assert ([each["text"] for each in found], ledger.kinds) == (["b"], {"value out of range": 1})
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
+    pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(PresightError, match=r"b\.parquet: cannot be read"):
+        rows(tmp_path / "b.parquet")
 
 
 def test_parquet_of_other_types(tmp_path):
