@@ -137,5 +137,8 @@ def table(title: str, columns: list[str], rows: Iterable[Iterable[Any]]) -> None
 
     drawn = Table(*columns, title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     for row in rows:
-        drawn.add_row(*(Text(str(cell)) for cell in row))  # `lm[init=0]` is no markup
-    Console().print(drawn)
+        drawn.add_row(*(Text(str(cell), overflow="fold") for cell in row))  # `lm[init=0]` is no markup
+    console = Console()
+    if not console.is_terminal:
+        console.width = 180  # a pipe has no width to fit into
+    console.print(drawn)

@@ -175,19 +175,25 @@ def published() -> list[dict[str, Any]]:
     return [json.loads(line) for line in PUBLISHED.read_text("utf8").splitlines()]
 
 
-def load_sample(required: float = REQUIRED, roles: Iterable[str] | None = None) -> list[Annotation]:
+def load_sample(
+    required: float = REQUIRED, roles: Iterable[str] | None = None, taxonomy: Taxonomy | None = None
+) -> list[Annotation]:
     """The published labels with their text, in their order.
 
     Args:
         required: share of them that must be found.
         roles: where to look; default all that can be had.
+        taxonomy: that must have their labels; default the shipped one.
 
     Raises:
-        PresightError: too few were found; says how many of each source.
+        PresightError: the taxonomy has other labels; or too few were found; says how many of each source.
         Unavailable: no package can be had.
     """
     from presight import packages
 
+    if taxonomy and (strange := {label for row in published() for label in row["labels"]} - set(taxonomy.labels)):
+        problem = f"{taxonomy.name!r} has no label {min(strange)!r}, which the published annotations have"
+        raise PresightError("taxonomy", problem, "give annotations of your own with --annotations")
     if roles is None:
         here, missing = packages.fetch_all(_roles())
         if not here:

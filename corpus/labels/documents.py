@@ -30,18 +30,22 @@ class LabelDocuments(PartedStage):
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Label the files of one part."""
-        from corpus.labels.classifier import Classifier
+        label_part(inputs["documents"], inputs["classifier"], out, shard, self.parts, scratch(out))
 
-        model = Classifier.load(inputs["classifier"])
-        folder = inputs["documents"]
-        sources = json.loads((folder / INDEX).read_text())["sources"]
-        files = list(part(folder, sources, shard, self.parts))
-        track = Track(sum(path.stat().st_size for _, path in files), f"labelling part {shard + 1}")
-        for source, path in files:
-            target = out / source / f"{path.name.removesuffix('.jsonl.gz')}.parquet"
-            if not target.exists():
-                write(map(json.loads, read_lines(path)), model, target, scratch(out) / f"{shard}.parquet")
-            track.advance(path.stat().st_size)
+
+def label_part(documents: Path, classifier: Path, out: Path, number: int, parts: int, work: Path) -> None:
+    """Label every ``parts``-th file of each source of a documents artifact, from ``number`` on."""
+    from corpus.labels.classifier import Classifier
+
+    model = Classifier.load(classifier)
+    sources = json.loads((documents / INDEX).read_text())["sources"]
+    files = list(part(documents, sources, number, parts))
+    track = Track(sum(path.stat().st_size for _, path in files), f"labelling part {number + 1}")
+    for source, path in files:
+        target = out / source / f"{path.name.removesuffix('.jsonl.gz')}.parquet"
+        if not target.exists():
+            write(map(json.loads, read_lines(path)), model, target, work / f"{number}.parquet")
+        track.advance(path.stat().st_size)
 
 
 def label_files(place: Path, classifier: Path, target: Path, text_key: str = "text") -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from corpus.documents import INDEX
+from corpus.labels import documents
 from corpus.labels import label as segments
-from corpus.labels.documents import label_files
 from corpus.tokens import TOKENS
 from presight.console import foreground
 from presight.errors import PresightError
@@ -36,20 +38,14 @@ def label(place: Path, classifier: Path, out: Path, *, segment: int, jobs: int, 
     work = out.with_name(f".{out.name}.partial")
     payload = _resumed(work, _request(place, classifier, segment, text_key))
     if (place / TOKENS).exists():
-        _parallel(place, classifier, payload, segment, jobs, work)
+        _parallel(segments.label_part, (place, classifier, payload, segment), jobs, work)
         segments.describe(place, classifier, payload, segment)
     elif (place / INDEX).exists():
-        with foreground("labelling"):
-            for source in sorted(
-                each for each in place.iterdir() if each.is_dir() and each.name not in ("dropped", "log")
-            ):
-                target = payload / f"{source.name}.parquet"
-                if not target.exists():
-                    label_files(source, classifier, target, text_key)
+        _parallel(documents.label_part, (place, classifier, payload), jobs, work)
     else:
         with foreground("labelling"):
             name = place.absolute().name.partition(".")[0] or "documents"
-            label_files(place, classifier, payload / f"{name}.parquet", text_key)
+            documents.label_files(place, classifier, payload / f"{name}.parquet", text_key)
     payload.replace(out)
     shutil.rmtree(work)
     return out
@@ -75,18 +71,15 @@ def _resumed(work: Path, request: str) -> Path:
     return payload
 
 
-def _parallel(place: Path, classifier: Path, payload: Path, segment: int, jobs: int, work: Path) -> None:
+def _parallel(work_on: Callable[..., None], given: tuple[Any, ...], jobs: int, work: Path) -> None:
+    """Call ``work_on(*given, part, parts, work)`` for as many parts as there are jobs."""
     if jobs == 1:
         with foreground("labelling"):
-            segments.label_part(place, classifier, payload, segment, 0, 1, work)
+            work_on(*given, 0, 1, work)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        parts = [
-            pool.submit(segments.label_part, place, classifier, payload, segment, part, jobs, work)
-            for part in range(jobs)
-        ]
-        for part in parts:
+        for part in [pool.submit(work_on, *given, number, jobs, work) for number in range(jobs)]:
             part.result()

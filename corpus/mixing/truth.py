@@ -250,8 +250,8 @@ def _refuse(family: str, short: list[_Stratum], least: int) -> Refusal:
     worst = max(short, key=lambda stratum: stratum.share)
     labels, verdict = len(worst.windows), "" if worst.verdict else "not "
     reason = (
-        f"{100 * worst.share:.2g} % of the mixture is {worst.source} text predicted {verdict}to be {family}, of which "
-        f"{labels or 'no'} window{' is' if labels == 1 else 's are'} annotated, {least} being the least"
+        f"{100 * worst.share:.2g} % of the mixture is {worst.source} text predicted {verdict}to be {family}, and only "
+        f"{labels} such window{' is' if labels == 1 else 's are'} annotated ({least} needed)"
     )
     others = sorted({s.source for s in short} - {worst.source})
     return Refusal(reason + (f"; so for {', '.join(others)}" if others else ""), worst.source, labels, worst.share)

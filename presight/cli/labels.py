@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -103,7 +104,8 @@ def agreement(
     labels = Labels.read(taxonomy)
     found = agreeing.agreement(annotators, labels)
     if json_output:
-        print(json.dumps([asdict(each) for each in found], indent=1))
+        text = json.dumps([asdict(each) for each in found])
+        print(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=1))  # NaN is no JSON
     else:
         rows = [
             [
@@ -139,6 +141,10 @@ def train_classifier(
 
     A fastText model of every label; its thresholds are chosen on text it has not seen.
     """
+    from presight.executor import THREAD_VARIABLES
+
+    for name in THREAD_VARIABLES:  # before numpy is imported: the last digits of the weights depend on it
+        os.environ[name] = "1"
     from corpus.labels import annotations as published
     from corpus.labels import classifier
     from corpus.labels.taxonomy import Taxonomy as Labels
@@ -146,7 +152,7 @@ def train_classifier(
 
     labels = Labels.read(taxonomy)
     with foreground("training"):
-        found = published.read(annotations, labels) if annotations else published.load_sample()
+        found = published.read(annotations, labels) if annotations else published.load_sample(taxonomy=labels)
         classifier.train(found, labels, out, seed)
     about = classifier.Classifier.load(out).about
     if json_output:
@@ -173,7 +179,7 @@ def evaluate_classifier(
     from corpus.labels.classifier import Classifier
 
     taxonomy = Classifier.load(classifier).taxonomy
-    found = published.read(annotations, taxonomy) if annotations else published.load_sample()
+    found = published.read(annotations, taxonomy) if annotations else published.load_sample(taxonomy=taxonomy)
     report = evaluation.evaluate(classifier, found)
     width = shutil.get_terminal_size(fallback=(140, 24)).columns  # a pipe has no width to fit into
     print(json.dumps(report, indent=1) if json_output else evaluation.render(report, width))

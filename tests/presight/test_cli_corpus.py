@@ -9,6 +9,8 @@ import pytest
 from toy_experiment import ENVIRONMENT, ITEM
 from toy_labels import MEANING, labelled
 
+from corpus.documents import read_source
+
 
 def presight(*words, cwd, code=0):
     done = subprocess.run(
@@ -41,6 +43,13 @@ def test_a_classifier_from_annotations_to_its_report(made, tmp_path):
     assert refused.stderr.count("\n") == 1
 
 
+def test_the_samples_labels_need_their_own_taxonomy(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nfamilies: {tone: {formal: reads like a form}}\n")
+    done = presight("corpus", "train-classifier", "--taxonomy", "mine.yaml", "--out", "model", cwd=tmp_path, code=2)
+    assert "which the published annotations have" in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
 def test_labels_of_tokens_and_of_documents(tiny, made, tmp_path):
     _, classifier, label, _ = made
     tokens = tiny.path(tiny.tokens)
@@ -51,10 +60,12 @@ def test_labels_of_tokens_and_of_documents(tiny, made, tmp_path):
     assert json.loads((tmp_path / "labels" / "labels.json").read_text())["segment"] == 48
     again = presight("corpus", "label", tokens, *words, "--out", "labels", cwd=tmp_path, code=2)
     assert "is there already" in again.stderr
-    presight("corpus", "label", tiny.path(tiny.text), "--classifier", classifier, "--out", "rows", cwd=tmp_path)
+    presight("corpus", "label", tiny.path(tiny.text), *words, "--out", "rows", cwd=tmp_path)
     for source, names in MEANING.items():
-        found = parquet.read_table(tmp_path / "rows" / f"{source}.parquet")
+        found = parquet.read_table(tmp_path / "rows" / source)
         assert np.mean(found[names[0]].to_numpy()) > 0.8
+        ids = {document.id for document in read_source(tiny.path(tiny.text) / source)}
+        assert set(found["id"].to_pylist()) == ids
     (tmp_path / "mine.jsonl").write_text('{"id": 7, "text": "def f(x): return x + 1"}\n{"text": "two"}\n')
     presight("corpus", "label", "mine.jsonl", "--classifier", classifier, "--out", "one", cwd=tmp_path)
     assert parquet.read_table(tmp_path / "one" / "mine.parquet").num_rows == 2

@@ -66,6 +66,6 @@ def test_a_folder_without_a_name_and_one_without_text(tiny, made, tmp_path, monk
             label(tiny, made, tmp_path / "none", place=folder)
 
 
-def test_documents_have_a_table_a_source(tiny, made, tmp_path):
+def test_documents_have_a_folder_a_source(tiny, made, tmp_path):
     out = label(tiny, made, tmp_path / "out", place=tiny.path(tiny.text))
-    assert {path.name for path in out.iterdir()} == {f"{source}.parquet" for source in MEANING}
+    assert {path.name for path in out.iterdir()} == set(MEANING)

@@ -146,7 +146,7 @@ def test_too_few_labels_are_refused_by_source_and_count_or_counted_at_their_wors
     assert isinstance(found, Refusal)
     assert (found.source, found.labels, found.share) == ("code", 7, 0.06)
     assert str(found) == (
-        "6 % of the mixture is code text predicted to be visual, of which 7 windows are annotated, 20 being the least;"
+        "6 % of the mixture is code text predicted to be visual, and only 7 such windows are annotated (20 needed);"
         " so for math"
     )
     small = {("web", none): 990, ("code", visual): 6, ("math", visual): 4}
