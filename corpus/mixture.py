@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from corpus.mixing import lock as locks
 from corpus.mixing.amounts import Amount, Taken, caps, cut, in_phase, take
+from corpus.mixing.debias import sentence
 from corpus.mixing.lock import FILE as FILE
 from corpus.mixing.quota import MAX_POOLS, Pool, check_supplies, is_number
 from presight.console import number
@@ -229,12 +230,7 @@ class Mixture:
 
     def truth(self, family: str) -> str:
         """The share that truly has a label family, in words."""
-        found = self.lock.get("truth", {}).get(family)
-        if not found:
-            return "how much truly is was not estimated"
-        if "refused" in found:
-            return f"how much truly is cannot be said: {found['refused']}"
-        return f"truly {found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+        return sentence(self.lock.get("truth", {}).get(family))
 
     def describe(self) -> None:
         """Print the mixture as a small tree."""

@@ -17,6 +17,7 @@ from corpus import segments
 from corpus.labels.classifier import OUT_OF_FOLD
 from corpus.labels.label import LABELS, beside
 from corpus.labels.taxonomy import Taxonomy
+from corpus.mixing.debias import sentence, shares
 from corpus.mixing.permutation import scrambled
 from corpus.tokens import read_tokens
 from presight.console import Track
@@ -90,6 +91,7 @@ class Cells(Stage):
                 lengths = np.concatenate([lengths for _, lengths in parts])
                 flags[:, columns] = dealt(flags[:, columns], lengths, f"{self.seed}/{source}")
             sources[source] = {"items": len(flags), "cells": write(out / source, by, flags)}
+        rows = records(inputs["labels"] / OUT_OF_FOLD, taxonomy, limits)
         document = {
             "item": self.item,
             "by": list(by),
@@ -99,10 +101,17 @@ class Cells(Stage):
             "tokens": described["tokenizer"],
             "shards": {source: splits["train"]["shards"] for source, splits in described["sources"].items()},
             "sources": sources,
-            "records": records(inputs["labels"] / OUT_OF_FOLD, taxonomy, limits),
+            "records": rows,
+            "truth": {}
+            if self.shuffled
+            else {source: _truth(source, each, by, rows) for source, each in sources.items()},
         }
         (out / CELLS).write_text(json.dumps(document, indent=1))
-        counts = {f"{s}/{cell}": c["items"] for s, each in sources.items() for cell, c in each["cells"].items()}
+        counts = {
+            source: {name: cell["items"] for name, cell in each["cells"].items()}
+            | {family: sentence(found) for family, found in document["truth"].get(source, {}).items()}
+            for source, each in sources.items()
+        }
         (out / "counts.json").write_text(json.dumps(counts))
 
     def _part(
@@ -185,6 +194,13 @@ def write(folder: Path, by: Sequence[str], flags: Flags) -> dict[str, Any]:
                 "sha256": hashlib.sha256(positions.tobytes()).hexdigest(),
             }
     return found
+
+
+def _truth(
+    source: str, found: Mapping[str, Any], by: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What share of a source truly has each family, or why that cannot be said."""
+    return shares(rows, by, {(source, frozenset(cell["families"])): cell["items"] for cell in found["cells"].values()})
 
 
 def cell(families: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus.mixing import families, truth
+from corpus.mixing import debias, families
 from corpus.mixing import lock as locks
 from corpus.mixing.amounts import Bound, Phase, as_amount, caps, cut, in_phase, items_of
 from corpus.mixing.quota import Pool
@@ -80,6 +80,7 @@ def compile_families(
         for c in keep
     ]
     chosen = [Pool(names[c], held[names[c]], float(shares[c]), int(total[c]), most[listed[names[c]][0]]) for c in keep]
+    amounts = {(a["source"], frozenset(a["families"])): p.quota for p, a in zip(chosen, about, strict=True)}
     return locks.build(
         chosen,
         [[int(each[c]) for c in keep] for each in quotas],
@@ -95,7 +96,9 @@ def compile_families(
         prices={name: round(price, 6) for name, price in solution.prices.items()},
         divergence=round(solution.divergence, 9),
         labelled=_labelled(chosen, about, cells["by"]),
-        truth=_truth(chosen, about, cells),
+        truth={}
+        if cells["shuffled"]
+        else debias.shares(cells["records"], cells["by"], amounts),  # a placebo means nothing
         cells={"directory": directory} | {key: cells[key] for key in ("by", "thresholds", "shuffled", "classifier")},
         tokens={key: value for key, value in tokens.items() if key != "shards"},
     )
@@ -171,28 +174,3 @@ def _labelled(pools: list[Pool], about: list[dict[str, Any]], by: list[str]) -> 
     total = sum(pool.quota for pool in pools)
     parts = list(zip(pools, about, strict=True))
     return {family: sum(p.quota for p, a in parts if family in a["families"]) / total for family in by}
-
-
-def _truth(pools: list[Pool], about: list[dict[str, Any]], cells: Mapping[str, Any]) -> dict[str, Any]:
-    """What the labelled shares are once the classifier's errors are taken out, or why that cannot be said.
-
-    The errors are those on annotated windows; an item is not one of them, but has about their length.
-    """
-    rows = cells["records"]
-    if not rows or cells["shuffled"]:  # a placebo's families are no labels
-        return {}
-    by = cells["by"]
-    records = truth.Records(
-        [row["source"] for row in rows],
-        {family: [family in row["true"] for row in rows] for family in by},
-        {family: [family in row["predicted"] for row in rows] for family in by},
-        [row["document"] for row in rows],
-    )
-    quotas = {(a["source"], frozenset(a["families"])): p.quota for p, a in zip(pools, about, strict=True)}
-    found = truth.true_shares(records, quotas)
-    return {
-        family: {"refused": str(each)}
-        if isinstance(each, truth.Refusal)
-        else {name: round(getattr(each, name), 6) for name in ("value", "low", "high")}
-        for family, each in found.items()
-    }
