@@ -109,7 +109,7 @@ class Cells(Stage):
         (out / CELLS).write_text(json.dumps(document, indent=1))
         counts = {
             source: {name: cell["items"] for name, cell in each["cells"].items()}
-            | {family: sentence(found) for family, found in document["truth"].get(source, {}).items()}
+            | {f"share of {family}": sentence(found) for family, found in document["truth"].get(source, {}).items()}
             for source, each in sources.items()
         }
         (out / "counts.json").write_text(json.dumps(counts))

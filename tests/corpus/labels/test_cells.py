@@ -54,7 +54,7 @@ def test_cells_part_the_items_of_every_source(tiny, made):
     assert {row["source"] for row in described["records"]} == {"web", "math", "code"}
     truth = described["truth"]["math"]["reasoning"]
     assert truth["low"] <= 1.0 <= truth["high"] + 1e-9  # every item of math was annotated so, and found so
-    assert json.loads((folder / "counts.json").read_text())["math"]["reasoning"].startswith("truly ")
+    assert json.loads((folder / "counts.json").read_text())["math"]["share of reasoning"].startswith("truly ")
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(0, 9))
