@@ -74,9 +74,9 @@ def annotate(
     endpoint: str,
     model: str,
     concurrency: int = 8,
-    max_tokens_total: int | None = None,
+    max_tokens: int | None = None,
     max_cost: float | None = None,
-    price_per_million: Price | None = None,
+    price: Price | None = None,
     temperature: float = 0.0,
     answer_tokens: int = 256,
     timeout: float = 120.0,
@@ -96,9 +96,9 @@ def annotate(
         endpoint: base address of the server, with or without ``/v1``.
         model: as the server knows it.
         concurrency: requests in flight, at most.
-        max_tokens_total: tokens of prompts and answers that the folder may take, over all its runs.
+        max_tokens: tokens of prompts and answers that the folder may take, over all its runs.
         max_cost: the same in money.
-        price_per_million: of prompt tokens and of answer tokens.
+        price: of prompt tokens and of answer tokens.
         temperature: 0: the likeliest answer.
         answer_tokens: length of an answer, at most.
         timeout: seconds until an answer must be there.
@@ -120,7 +120,7 @@ def annotate(
         raise PresightError("concurrency", f"{concurrency} is too few", "give 1 or more")
     segments = list({each.id: each for each in segments}.values())
     prompt = Prompt(taxonomy)
-    budget = Budget(max_tokens_total, max_cost, price_per_million)
+    budget = Budget(max_tokens, max_cost, price)
     chat = Endpoint(
         endpoint,
         model,
@@ -150,7 +150,7 @@ def annotate(
             say(f"{out}: {len(segments) - len(unsettled):,} of {len(segments):,} segments are settled already")
         if unsettled:
             asyncio.run(inquiry.settle(unsettled, concurrency))
-        summary = _summary(inquiry, segments, before, time.monotonic() - start, price_per_million)
+        summary = _summary(inquiry, segments, before, time.monotonic() - start, price)
         write(out / FILE, (json.dumps(row) for row in _rows(segments, journal, prompt.digest)))
         about = {
             **question,
@@ -159,7 +159,7 @@ def annotate(
             "json_mode": chat.json_mode,
             "answer_tokens": answer_tokens,
             "nudges": nudges,
-            "price_per_million": price_per_million,
+            "price": price,
             **_totals(summary, segments, journal),
         }
         write(out / ABOUT, [json.dumps(about, indent=1)])

@@ -53,8 +53,8 @@ class Budget:
 
     def __init__(self, max_tokens: int | None, max_cost: float | None, price: Price | None) -> None:
         if max_cost is not None and price is None:
-            raise PresightError("max_cost", f"{max_cost:g} means nothing without a price", "give price_per_million")
-        for field, value in (("max_tokens_total", max_tokens), ("max_cost", max_cost), ("price_per_million", price)):
+            raise PresightError("max_cost", f"{max_cost:g} means nothing without a price", "give price")
+        for field, value in (("max_tokens", max_tokens), ("max_cost", max_cost), ("price", price)):
             if value is not None and min(value if isinstance(value, tuple) else (value,)) < 0:
                 raise PresightError(field, f"{value} is negative", "give 0 or more")
         self.max_tokens, self.max_cost, self.price = max_tokens, max_cost, price or (0.0, 0.0)

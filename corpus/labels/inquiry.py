@@ -91,7 +91,7 @@ class Inquiry:
                 self._missed(error)
             except Exhausted:
                 problem = f"has only {self.budget.left} left, which the next request might exceed"
-                mend = "run again with a higher max_tokens_total or max_cost to go on"
+                mend = "run again with a higher max_tokens or max_cost to go on"
                 self.stopped = self.stopped or PresightError("budget", problem, mend, EXIT_CONTINUE)
             if self.stopped:
                 return

@@ -183,7 +183,7 @@ def test_the_budget_stops_before_it_is_exceeded_and_goes_on_when_raised(segments
     with Server(lambda _: Say(usage={"prompt_tokens": 900, "completion_tokens": 40})) as server:
         most = 8_000  # two requests at worst
         with pytest.raises(PresightError, match=r"budget: has only .* tokens left") as caught:
-            run(server, segments, out, max_tokens_total=most)
+            run(server, segments, out, max_tokens=most)
         assert caught.value.code == 85
         found = about(out)
         assert not found["complete"]
@@ -191,7 +191,7 @@ def test_the_budget_stops_before_it_is_exceeded_and_goes_on_when_raised(segments
         assert found["labelled"] + found["left"] == 24
         assert sum(found["tokens"].values()) <= most
         assert len(lines(out / "annotations.jsonl")) == found["labelled"] == len(server.asked)
-        summary = run(server, segments, out, max_tokens_total=27_000)
+        summary = run(server, segments, out, max_tokens=27_000)
         assert summary.labelled == 24
         assert len(server.asked) == 24
 
@@ -200,7 +200,7 @@ def test_the_budget_of_money_counts_both_prices(segments, tmp_path):
     with Server() as server:
         price = (1.0, 1000.0)  # an answer of 10 tokens is 0.01, at worst 256 tokens 0.256
         with pytest.raises(PresightError, match=r"0\.2.* of max_cost"):
-            run(server, segments, tmp_path / "out", max_cost=0.4, price_per_million=price)
+            run(server, segments, tmp_path / "out", max_cost=0.4, price=price)
         assert about(tmp_path / "out")["cost"] <= 0.4
         assert len(server.asked) == 14
         with pytest.raises(PresightError, match=r"max_cost: 0\.4 means nothing without a price"):
