@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from toy_endpoint import Say, Server
 from toy_experiment import ENVIRONMENT, ITEM
 from toy_labels import MEANING, labelled
 
@@ -95,3 +96,24 @@ def test_the_sources_are_listed(tmp_path):
     rows = json.loads(presight("corpus", "sources", "--json", cwd=tmp_path).stdout)
     assert {"web", "math", "philosophy"} <= {row["source"] for row in rows}
     assert "literature" in presight("corpus", "sources", cwd=tmp_path).stdout
+
+
+def test_annotators_are_asked_once_and_compared(tiny, tmp_path):
+    def says(asked):
+        label = ["math_reasoning"] if "+" in asked.piece else []
+        return Say(json.dumps({"reason": "a toy's", "labels": label}))
+
+    with Server(says) as server:
+        words = ("corpus", "annotate", tiny.path(tiny.text), "--endpoint", server.url, "--per-source", 4)
+        for name in ("a", "b"):
+            presight(*words, "--model", name, "--out", name, cwd=tmp_path)
+        found = json.loads(presight(*words, "--model", "a", "--out", "a", "--json", cwd=tmp_path).stdout)
+        assert len(server.asked) == 24  # the third run had nothing to ask
+        assert (found["segments"], found["labelled"], found["asked"]) == (12, 12, 0)
+        capped = presight(*words, "--model", "c", "--out", "c", "--max-tokens", 300, cwd=tmp_path, code=85)
+        assert "max_tokens" in capped.stderr
+    assert len((tmp_path / "a" / "annotations.jsonl").read_text().splitlines()) == 12
+    rows = json.loads(presight("corpus", "agreement", "a", "b", "--merge", "m.jsonl", "--json", cwd=tmp_path).stdout)
+    assert {row["name"]: row["f1"] for row in rows}["visual"] is None  # nobody said so: there is no F1, and no NaN
+    assert len((tmp_path / "m.jsonl").read_text().splitlines()) == 12
+    assert "reasoning" in presight("corpus", "agreement", "a", "b", cwd=tmp_path).stdout
