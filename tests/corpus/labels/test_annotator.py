@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -47,8 +48,18 @@ def about(out):
 
 
 def test_every_segment_is_labelled_in_order(segments, tmp_path, capsys):
-    with Server(lambda asked: Say(MATHS if "7" in asked.piece else '{"labels": []}')) as server:
-        summary = run(server, segments, tmp_path / "out")
+    together = threading.Event()
+
+    def script(asked):
+        if server.in_flight > 1:
+            together.set()
+        elif len(server.asked) > 1:  # the first goes alone; the next waits until it is not
+            together.wait(30)
+        return Say(MATHS if "7" in asked.piece else '{"labels": []}')
+
+    with Server(script) as server:
+        summary = run(server, segments, tmp_path / "out", timeout=60)
+        assert together.is_set()
         assert 1 < server.most_in_flight <= 4
     assert (summary.labelled, summary.failed, summary.left, summary.requests) == (24, 0, 0, 24)
     rows = lines(tmp_path / "out" / "annotations.jsonl")
@@ -78,7 +89,7 @@ def test_a_server_that_fails_in_every_way_is_worn_down(segments, tmp_path):
     trouble = [
         Say(status=429, headers={"Retry-After": "0.1"}),
         Say(status=500),
-        Say(after=0.6),
+        Say(after=2.5),
         Say(raw=b'{"choices": [{"mess'),
         Say(cut=50),
         Say(text="no JSON, sorry"),
@@ -90,7 +101,7 @@ def test_a_server_that_fails_in_every_way_is_worn_down(segments, tmp_path):
         return trouble[number % len(trouble)] if asked.time == 0 and number > 2 else Say(MATHS)
 
     with Server(script) as server:
-        summary = run(server, segments, tmp_path / "out", timeout=0.4)
+        summary = run(server, segments, tmp_path / "out", timeout=2.0)
     assert (summary.labelled, summary.failed) == (24, 0)
     assert summary.faults == {"no object": 3, "unknown label": 3}
     assert summary.requests == 30
