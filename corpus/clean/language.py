@@ -15,7 +15,6 @@ from presight.errors import PresightError, nearest
 if TYPE_CHECKING:
     from presight.packages import Fetched
 
-ROLE = "model.language"
 LABEL = "__label__"
 BATCH = 256  # documents given to the model at once
 LOOKED_AT = 5_000  # characters of a document: enough to tell

@@ -27,7 +27,6 @@ from presight.stage import Needs, Stage
 
 MODEL, ABOUT, OUT_OF_FOLD = "model.bin", "classifier.json", "outoffold.jsonl"
 FORMAT, VERSION = "presight classifier", 1
-AT_ONCE = 4096  # texts given to fastText in one call
 
 
 @dataclass(frozen=True)

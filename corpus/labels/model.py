@@ -168,15 +168,3 @@ def load(path: Path) -> Any:
     import fasttext
 
     return fasttext.load_model(str(path))
-
-
-def predict(model: Any, prepared: list[str], labels: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Probabilities ``float32 [n, labels]`` from fastText, put in the order of ``labels``."""
-    if not prepared:
-        return np.zeros((0, len(labels)), dtype=np.float32)
-    column = {PREFIX + label: place for place, label in enumerate(labels)}
-    names, scores = model.predict(prepared, k=-1)  # by falling score, which may exceed 1 by 1e-5
-    places = np.fromiter(map(column.__getitem__, chain.from_iterable(names)), np.int64, len(prepared) * len(labels))
-    out = np.empty((len(prepared), len(labels)), dtype=np.float32)
-    np.put_along_axis(out, places.reshape(out.shape), np.asarray(scores, dtype=np.float32), axis=1)
-    return out.clip(0, 1)

@@ -14,7 +14,7 @@ held the truth in simulation. Of these 90 % did, and over other worlds 92 to 98 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,66 +158,6 @@ def true_shares(
     return found
 
 
-def source_shares(
-    records: Records, counts: Mapping[Key, float], *, least: int = LEAST, level: float = LEVEL
-) -> dict[str, dict[str, Estimate | Refusal]]:
-    """What share of each source's text truly has each family.
-
-    Args:
-        records: annotated windows.
-        counts: items of the source by (source, predicted families).
-        least: annotated windows that a stratum needs.
-        level: of the intervals.
-    """
-    return {
-        source: true_shares(records, {k: n for k, n in counts.items() if k[0] == source}, least=least, level=level)
-        for source in sorted({key[0] for key, n in counts.items() if n > 0})
-    }
-
-
-def labelled_for(
-    share: float,
-    family: str,
-    records: Records,
-    counts: Mapping[Key, float],
-    *,
-    least: int = LEAST,
-    level: float = LEVEL,
-) -> Estimate | Refusal:
-    """The labelled share to ask for so that ``share`` of a mixture truly has the family.
-
-    Text predicted to have the family, and text predicted not to, are each taken in the proportions of ``counts``: the
-    true share is then linear in the labelled one. The interval holds the labelled shares whose true share might be it.
-
-    Raises:
-        PresightError: no labelled share has such a true share.
-    """
-    parts = [{k: n for k, n in counts.items() if n > 0 and (family in k[1]) == verdict} for verdict in (True, False)]
-    if family not in records.true or not all(parts):
-        raise PresightError(f"families.{family}", "is not both annotated and predicted", "annotate some of its text")
-    rates = [true_shares(records, part, least=least, level=level)[family] for part in parts]
-    for rate in rates:
-        if isinstance(rate, Refusal):
-            return rate
-    hit, miss = (rate for rate in rates if isinstance(rate, Estimate))
-    if not miss.value <= share <= hit.value or miss.value == hit.value:
-        problem = f"no labelled share gives a true share of {100 * share:.3g} %"
-        raise PresightError(
-            f"families.{family}", problem, f"ask for {100 * miss.value:.3g} to {100 * hit.value:.3g} %"
-        )
-
-    def ends(x: float) -> tuple[float, float]:  # of the true share at a labelled share of x
-        value = x * hit.value + (1 - x) * miss.value
-        below = np.hypot(x * (hit.value - hit.low), (1 - x) * (miss.value - miss.low))
-        above = np.hypot(x * (hit.high - hit.value), (1 - x) * (miss.high - miss.value))
-        return float(value - below), float(value + above)
-
-    x = (share - miss.value) / (hit.value - miss.value)
-    low = _last(lambda y: ends(y)[1] < share, 0.0, x)
-    high = _last(lambda y: ends(y)[0] <= share, x, 1.0)
-    return Estimate(x, low, high, tuple(sorted({*hit.pooled, *miss.pooled})))
-
-
 @dataclass(frozen=True)
 class _Stratum:
     """Cells that share a rate: their source, the verdict on the family, windows, share of the mixture."""
@@ -314,13 +254,3 @@ def _limits(k: Floats, n: Floats, level: float, *, exact: bool = False) -> tuple
             left, right = np.where(up, p, left), np.where(up, right, p)
         found.append((left + right) / 2)
     return np.where(k > 0, found[0], 0.0), np.where(n > k, found[1], 1.0)
-
-
-def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a condition that holds at ``low`` ceases, or ``high``."""
-    if holds(high):
-        return high
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low

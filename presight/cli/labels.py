@@ -11,7 +11,6 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Taxonomy = Annotated[str, typer.Option("--taxonomy", help="A shipped taxonomy, or a YAML file of your own.")]
-Annotated_ = Annotated[Path, typer.Option("--annotations", help="A jsonl file: id, source, labels, text; document.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -43,7 +43,9 @@ def test_logits_equal_the_slow_twins(weights, trained, given_texts):
 @settings(max_examples=50, deadline=None)
 def test_scores_are_fasttexts_own(trained, given_texts):
     scorer = Scorer(trained, LABELS)
-    expected = model.predict(trained, [model.prepare(text) for text in given_texts], LABELS)
+    names, probabilities = trained.predict([model.prepare(text) for text in given_texts], k=-1)  # by falling score
+    pairs = (dict(zip(*each, strict=True)) for each in zip(names, probabilities, strict=True))
+    expected = [[row[model.PREFIX + label] for label in LABELS] for row in pairs]
     np.testing.assert_allclose(scorer.scores(given_texts), expected, atol=0.01)  # it looks its sigmoid up in a table
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.mixing.truth import Estimate, Records, Refusal, _limits, labelled_for, source_shares, true_shares
+from corpus.mixing.truth import Estimate, Records, Refusal, _limits, true_shares
 from presight.errors import PresightError
 
 FAMILIES = ("reasoning", "visual")
@@ -133,10 +133,6 @@ def test_the_value_is_the_mean_of_the_rates_over_the_quotas():
     assert found.value == pytest.approx(0.3 * 0.75 + 0.6 * 0.05)
     assert 0 <= found.low < found.value < found.high <= 1
     assert str(found).startswith("25.5 % (")
-    assert source_shares(records, {("code", none): 10, ("web", visual): 1, ("web", none): 1}) == {
-        "code": true_shares(records, {("code", none): 1}),
-        "web": true_shares(records, {("web", visual): 5, ("web", none): 5}),
-    }
 
 
 def test_too_few_labels_are_refused_by_source_and_count_or_counted_at_their_worst():
@@ -168,25 +164,6 @@ def test_cells_with_few_labels_are_pooled_by_the_verdict_on_the_family_and_this_
     assert found["visual"].pooled == ("web",)
     rich = true_shares(world.records(rng, 8_000), quotas)
     assert rich["visual"].pooled == ()
-
-
-def test_labels_to_ask_for_are_those_whose_true_share_is_wished():
-    world = World({"web": (0.4, 0.2), "books": (0.2, 0.5)})
-    records = world.records(np.random.default_rng(1), 2_000)
-    counts, _ = world.mixture()
-    found = labelled_for(0.6, "reasoning", records, counts)
-    assert found.low < found.value < found.high
-    sides = {v: sum(n for k, n in counts.items() if ("reasoning" in k[1]) == v) for v in (True, False)}
-    for x, end in ((found.value, "value"), (found.low, "high"), (found.high, "low")):
-        part = {True: x / sides[True], False: (1 - x) / sides[False]}
-        mixed = {k: n * part["reasoning" in k[1]] for k, n in counts.items()}
-        independent = Records(records.source, records.true, records.predicted)
-        there = true_shares(independent, mixed)["reasoning"]
-        assert getattr(there, end) == pytest.approx(0.6, abs=0.002)
-    with pytest.raises(PresightError, match=r"^families\.reasoning: no labelled share gives a true share of 99 %"):
-        labelled_for(0.99, "reasoning", records, counts)
-    few = world.records(np.random.default_rng(1), 30)
-    assert isinstance(labelled_for(0.6, "reasoning", few, counts), Refusal)
 
 
 @pytest.mark.parametrize(
