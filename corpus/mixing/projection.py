@@ -2,11 +2,14 @@
 
 Minimise KL(q ‖ n) = Σ q log(q / n) over ``low ≤ A q ≤ high``, ``0 ≤ q ≤ upper``. The minimum is unique. Its dual has
 one multiplier a bound, and ``q = min(upper, n · exp(Bᵀx))``: a regularised Newton method on those few multipliers,
-projected where they must not be negative (Bertsekas, SIAM J. Control Optim. 20, 1982), ends at machine precision.
+projected where they must not be negative (Bertsekas, SIAM J. Control Optim. 20, 1982), comes within 1e-8 of every
+bound, and steps without regularisation then take it to machine precision.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,48 +129,88 @@ def project(rows: Rows, natural: Vector, upper: Vector) -> tuple[Vector, Vector,
     return whole, prices, caps
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """Multipliers x, and what they make: dual value, shares, cells' logarithms over their caps, gradient, residual."""
+
+    x: Vector
+    value: float
+    q: Vector
+    over: Vector
+    gradient: Vector
+    residual: float
+
+
 def _newton(
     signed: Vector, ends: Vector, free: npt.NDArray[np.bool_], natural: Vector, cap: Vector
 ) -> tuple[Vector, Vector, Vector]:
     """Minimise Σ ψ(Bᵀx) − b·x over x ≥ 0 where not free; ψ' is the share, ``natural`` and ``cap`` are logarithms."""
 
-    def at(x: Vector) -> tuple[float, Vector, Vector, Vector, float]:
+    def at(x: Vector) -> _Point:
+        x = np.where(free, x, np.maximum(x, 0.0))
         z = natural + x @ signed
         over = np.maximum(z - cap, 0.0)
         q = np.exp(np.minimum(z, cap))
         gradient = signed @ q - ends
         residual = np.where(free, gradient, np.minimum(x, gradient))
-        return float((q + over * q).sum() - ends @ x), q, over, gradient, float(np.abs(residual).max(initial=0.0))
+        value = float((q + over * q).sum() - ends @ x)
+        return _Point(x, value, q, over, gradient, float(np.abs(residual).max(initial=0.0)))
 
-    x = np.zeros(len(ends))
-    value, q, over, gradient, residual = at(x)
+    now = at(np.zeros(len(ends)))
     for _ in range(STEPS):
-        if residual < 1e-15:
+        if now.residual < 1e-15:
             break
-        damping = 1e-3 * min(residual, 1.0) + 1e-16
-        held, edge = ~free & (gradient > 0) & (x <= min(1e-3, residual)), ~free & (x == 0)
+        damping = 1e-3 * min(now.residual, 1.0) + 1e-16
+        held = ~free & (now.gradient > 0) & (now.x <= min(1e-3, now.residual))
+        edge = ~free & (now.x == 0)
         while True:  # multipliers at 0 that the step would make negative are held there
-            direction, moving = -x * held, ~held
-            curved = signed[moving] * np.where(over > 0, 0.0, q)
+            direction, moving = -now.x * held, ~held
+            curved = signed[moving] * np.where(now.over > 0, 0.0, now.q)
             weights, axes = np.linalg.eigh(curved @ signed[moving].T)
-            direction[moving] = -axes @ ((axes.T @ gradient[moving]) / (np.maximum(weights, 0.0) + damping))
+            along = (axes.T @ now.gradient[moving]) / (np.maximum(weights, 0.0) + damping)
+            direction[moving] = -axes @ along
             if not (edge & (direction < 0)).any():
                 break
             held |= edge & (direction < 0)
         step = min(1.0, REACH / max(float(np.abs(direction @ signed).max(initial=0.0)), 1e-300))
         for _ in range(60):
-            trial = np.where(free, x + step * direction, np.maximum(x + step * direction, 0.0))
-            new = at(trial)
-            slope = step * float(gradient[moving] @ direction[moving]) + float(gradient[held] @ (trial - x)[held])
-            rounding = 1e-15 * (1 + abs(value))
-            if new[0] <= value + 1e-4 * slope or (new[0] <= value + rounding and new[4] < 0.5 * residual):
+            new = at(now.x + step * direction)
+            slope = step * float(now.gradient[moving] @ direction[moving])
+            slope += float(now.gradient[held] @ (new.x - now.x)[held])
+            rounding = 1e-15 * (1 + abs(now.value))
+            if new.value <= now.value + 1e-4 * slope:
+                break
+            if new.value <= now.value + rounding and new.residual < 0.5 * now.residual:
                 break
             step /= 2
         else:
             break  # nothing left that doubles can tell
-        if residual < 1e-12 and new[4] > 0.5 * residual:
+        if now.residual < 1e-12 and new.residual > 0.5 * now.residual:
             break
-        x, (value, q, over, gradient, residual) = trial, new
-    if residual > 1e-8:
-        raise RuntimeError(f"the projection stopped {residual:.1e} from its bounds")
-    return x, q, over
+        now = new
+    if now.residual > 1e-8:
+        raise RuntimeError(f"the projection stopped {now.residual:.1e} from its bounds")
+    now = _polish(at, now, signed, free)
+    return now.x, now.q, now.over
+
+
+def _polish(at: Callable[[Vector], _Point], now: _Point, signed: Vector, free: npt.NDArray[np.bool_]) -> _Point:
+    """Newton steps by pseudo-inverse, judged by the residual alone, for as long as they shrink it.
+
+    So near the minimum the dual value no longer tells one step from another. Where rows depend on one another, or a
+    cell stands at its cap by a hair, what is flat and what is held is not known: each reading is tried, the best kept.
+    """
+    while now.residual > 1e-15:
+        tried = []
+        for capped, flat, held in itertools.product((0.0, 1e3 * now.residual), (1e-15, 1e-12, 1e-9), (0.0, 1e-3)):
+            moving = free | (now.x > held) | (now.gradient < 0)
+            curved = signed[moving] * np.where(now.over > capped, 0.0, now.q)
+            step = np.zeros_like(now.x)
+            inverse = np.linalg.pinv(curved @ signed[moving].T, rcond=flat, hermitian=True)
+            step[moving] = -inverse @ now.gradient[moving]
+            tried.append(at(now.x + step))
+        best = min(tried, key=lambda point: point.residual)
+        if best.residual > 0.9 * now.residual:
+            break
+        now = best
+    return now

@@ -136,6 +136,18 @@ def test_cells_that_requests_force_to_nothing_together_are_found():
     assert project(Rows(matrix, rows.low, np.array([1, 0.8, 0.6, 0.39])), natural, np.ones(4)) is None
 
 
+@pytest.mark.parametrize("margin", [0.0, 1e-12, 1e-10, 1e-8])
+def test_a_cell_that_stands_at_its_cap_by_a_hair(margin):
+    """The free optimum of one cell is its cap: neither reading of its curvature may leave the bounds unmet."""
+    natural = np.array([0.5, 1 / 6, 1 / 6, 1 / 6])
+    matrix = np.array([[1.0, 1, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 0]])
+    rows = Rows(matrix, np.array([1, 0.5, 0.5, 0]), np.array([1, 0.5, 0.5, 1]))
+    free = project(rows, natural, np.ones(4))[0]
+    q, _, _ = project(rows, natural, np.append(np.ones(3), free[3] - margin))
+    assert rows.matrix[:3] @ q == pytest.approx([1, 0.5, 0.5], abs=1e-14)
+    assert q[3] == pytest.approx(free[3] - margin, abs=1e-14)
+
+
 def test_tiny_proportions_grow_as_far_as_they_are_asked_to():
     natural = np.array([1 - 1e-200, 1e-200])
     rows = Rows(np.array([[1.0, 1], [0, 1]]), np.array([1, 0.4]), np.array([1, 0.4]))
