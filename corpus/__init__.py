@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from corpus.labels.classifier import TrainClassifier as TrainClassifier
     from corpus.labels.documents import LabelDocuments as LabelDocuments
     from corpus.labels.label import Label as Label
+    from corpus.labels.spans import SegmentLabels as SegmentLabels
     from corpus.mix import Mix as Mix
     from corpus.mixture import Mixture as Mixture
     from corpus.sampler import Sampler as Sampler
@@ -46,6 +47,7 @@ __getattr__, __all__ = lazy(
         "Sample": "documents",
         "SampleAnnotations": "labels.annotations",
         "Sampler": "sampler",
+        "SegmentLabels": "labels.spans",
         "Signatures": "clean.signatures",
         "Tokenize": "tokens",
         "Tokenizer": "tokenizer",

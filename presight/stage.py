@@ -52,6 +52,7 @@ class Stage(BaseModel):
     kind: ClassVar[str] = ""
     version: ClassVar[str] = "1"
     own_process: ClassVar[bool] = False  # state that outlives `run` (a process group): no second stage in this process
+    parallel: ClassVar[bool] = False  # many processes may run it together, under torchrun, deepspeed or srun
 
     resources: Resources = Field(Resources(), exclude=True, description="what it may use; never part of its identity")
 

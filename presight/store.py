@@ -85,6 +85,12 @@ class Store:
                 done.touch()
             return self._publish(stage, started, time.monotonic() - clock, attempts)
 
+    def assist(self, stage: Stage) -> None:
+        """Run a stage as one rank of many, beside the first, which ``perform``s it: nothing is published here."""
+        if not self.find(stage):
+            with _disk(self.work(stage)):
+                stage.run(*self._places(stage))
+
     def perform_shard(
         self, stage: ShardedStage, shard: int, waiting: Callable[[dict[str, Any]], None] | None = None
     ) -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from presight.ranks import ranks
+
+Optimizer = Literal["adamw", "muon"]
+
+BETAS = (0.9, 0.95)
+MUON_MOMENTUM = 0.95
+PATIENCE = timedelta(minutes=30)  # of a collective: a rank may be saving, compiling, or waiting for a disk
 
 
 def accelerator() -> str:
@@ -16,61 +25,152 @@ def accelerator() -> str:
     return os.environ["DS_ACCELERATOR"]
 
 
-def configuration(batch: int, micro_batch: int, zero: int, dtype: str, clip: float) -> dict[str, Any]:
+def configuration(
+    batch: int, micro_batch: int, zero: int, dtype: str, clip: float, world: int = 1, offload: bool = False
+) -> dict[str, Any]:
     """The DeepSpeed JSON of a run, nothing left to silent defaults that change the arithmetic.
 
     DeepSpeed would clip at 1.0 and accumulate bf16 gradients in bf16 without being asked.
     """
+    stage: dict[str, Any] = {"stage": zero}
+    if offload:
+        stage["offload_optimizer"] = {"device": "cpu", "pin_memory": accelerator() == "cuda"}
     return {
         "train_batch_size": batch,
         "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": batch // micro_batch,
+        "gradient_accumulation_steps": batch // (micro_batch * world),
         "gradient_clipping": clip,
-        "zero_optimization": {"stage": zero},
+        "zero_optimization": stage,
         "bf16": {"enabled": dtype == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,  # torch's AdamW everywhere: the same arithmetic, and nothing to compile
         "steps_per_print": 1_000_000_000,
         "wall_clock_breakdown": False,
     }
 
 
 def begin() -> None:
-    """Start a process group of one. No port is opened, and nothing is compiled.
+    """Join the process group that the environment describes; alone, start one without opening a port.
 
-    DeepSpeed builds a C++ extension for shared-memory communication when a CPU process group starts: a minute of
-    compiling, and a stale lock that hangs the next run if it is killed. One rank has nobody to talk to.
+    Nothing is compiled: DeepSpeed would build a C++ extension for shared-memory communication when a CPU process group
+    starts, a minute of compiling, and a stale lock that hangs the next run if it is killed.
     """
     device = accelerator()
     import deepspeed
-    import torch.distributed
+    import torch
     from deepspeed.ops import __compatible_ops__ as compatible
 
     if device == "cpu":
         compatible["deepspeed_shm_comm"] = False
+    rank, world = ranks()
     os.environ.setdefault("LOCAL_RANK", "0")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not torch.distributed.is_initialized():
         backend = "nccl" if device == "cuda" else "gloo"
-        store = torch.distributed.HashStore()
-        torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+        if world == 1:
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+        else:
+            torch.distributed.init_process_group(backend, rank=rank, world_size=world, timeout=PATIENCE)
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False, dist_init_required=False)
 
 
-def engine(model: Any, config: dict[str, Any], learning_rate: float, betas: tuple[float, float], decay: float) -> Any:
-    """A DeepSpeed engine with AdamW; vectors (norms) do not decay."""
+def engine(
+    module: Any, config: dict[str, Any], learning_rate: float, decay: float, optimizer: Optimizer = "adamw"
+) -> Any:
+    """A DeepSpeed engine; vectors (norms) do not decay.
+
+    Under Muon the matrices of the blocks take its orthogonalised steps, scaled by ``learning_rate``; embeddings and
+    vectors take AdamW's, at the same rate.
+    """
     import deepspeed
     import torch
 
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+    if optimizer == "muon":
+        embedded = {id(each.weight) for each in module.modules() if isinstance(each, torch.nn.Embedding)}
+        head = module.model.get_output_embeddings()
+        embedded |= {id(head.weight)} if head is not None else set()
+        for parameter in module.parameters():
+            parameter.use_muon = parameter.ndim == 2 and id(parameter) not in embedded
+        settings = {"lr": learning_rate, "momentum": MUON_MOMENTUM, "weight_decay": decay, "betas": list(BETAS)}
+        config["optimizer"] = {"type": "Muon", "params": settings | {"torch_adam": True, "ns_method": "standard"}}
+        if config["zero_optimization"]["stage"] == 3:
+            config["zero_optimization"]["reduce_scatter"] = False
+        return deepspeed.initialize(
+            model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
+        )[0]
+    matrices = [p for p in module.parameters() if p.ndim >= 2]
+    vectors = [p for p in module.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=1e-8)
-    return deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)[0]
+    adam = torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8)
+    return deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)[0]
+
+
+def load(engine: Any, place: Path, universal: bool) -> None:
+    """Load a checkpoint from its folder.
+
+    What DeepSpeed 0.19 does to stage 3 on the way from its universal format is mended: every group of parameters gets
+    the settings of the first, and all of them one counter of steps between them, which each then counts up.
+    """
+    groups = [{name: value for name, value in each.items() if name != "params"} for each in _groups(engine)]
+    engine.load_checkpoint(str(place.parent), tag=place.name)
+    if universal:
+        for group, settings in zip(_groups(engine), groups, strict=True):
+            group.update(settings)
+        inner = getattr(engine.optimizer, "optimizer", engine.optimizer)
+        for state in inner.state.values():
+            if hasattr(state.get("step"), "clone"):
+                state["step"] = state["step"].clone()
+
+
+def _groups(engine: Any) -> Any:
+    return getattr(engine.optimizer, "optimizer", engine.optimizer).param_groups
+
+
+def gradient_norm(engine: Any) -> float | None:
+    """Norm of the whole gradient before it was clipped, as it stood at the last step."""
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm)
+
+
+def whole_norm(engine: Any) -> float:
+    """The same before a step, where every rank holds the whole gradient: stage 0, of which DeepSpeed says nothing."""
+    import torch
+
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def agreed(values: Any, how: Literal["sum", "max"] = "sum") -> Any:
+    """A float64 array [n], reduced over all ranks; as it is where there is one."""
+    import torch
+    from torch import distributed
+
+    if distributed.get_world_size() == 1:
+        return values
+    tensor = torch.as_tensor(values, dtype=torch.float64).to("cuda" if accelerator() == "cuda" else "cpu")
+    distributed.all_reduce(tensor, distributed.ReduceOp.SUM if how == "sum" else distributed.ReduceOp.MAX)
+    return tensor.cpu().numpy()
 
 
 def save(engine: Any, out: Path) -> None:
-    """Write the model as a transformers checkpoint in float32; what ZeRO 3 has parted is gathered first."""
+    """Write the model as a transformers checkpoint in float32, by rank 0; what ZeRO 3 has parted is gathered first."""
     import deepspeed
+    import torch
 
-    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
-        engine.module.float().save_pretrained(out)
+    model = engine.module.model
+    with deepspeed.zero.GatheredParameters(list(model.parameters())):
+        if torch.distributed.get_rank() == 0:
+            once: dict[int, Any] = {}  # tied weights stay one tensor
+            state = {
+                name: once.setdefault(value.data_ptr(), value.detach().to("cpu", torch.float32))
+                for name, value in model.state_dict().items()
+            }
+            with torch.device("meta"):
+                plain = type(model)(model.config)
+            plain.load_state_dict(state, assign=True)
+            plain.tie_weights()
+            plain.save_pretrained(out)
+    torch.distributed.barrier()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pretrain.batches import Batch
 
 ITEMS_AT_ONCE = 16
 
@@ -44,28 +47,40 @@ class Heldout:
                 ratio[source] = split["bytes"] / split["tokens"]
         return cls(tokens, ratio)
 
-    def losses(self, model: Any) -> dict[str, dict[str, float]]:
-        """``{source: {"loss": nats per token, "bits_per_byte": …, "predicted": tokens}}``."""
+    def losses(
+        self, model: Any, interrupted: Callable[[], bool] = lambda: False
+    ) -> dict[str, dict[str, float]] | None:
+        """``{source: {"loss": nats per token, "bits_per_byte": …, "predicted": tokens}}``; None when interrupted.
+
+        Args:
+            model: a causal LM, or the objective that trains one.
+            interrupted: asked before every forward pass.
+        """
         import torch
 
+        from pretrain.loss import Objective
+
+        objective = model if isinstance(model, Objective) else Objective(model)
+        device = next(objective.parameters()).device
         found = {}
         training = model.training
-        model.eval()
-        with torch.no_grad():
-            for source, rows in self.tokens.items():
-                total = 0.0
-                for start in range(0, len(rows), ITEMS_AT_ONCE):
-                    x = torch.from_numpy(rows[start : start + ITEMS_AT_ONCE]).to(model.device)
-                    logits = model(input_ids=x, use_cache=False).logits[:, :-1].float()
-                    total += torch.nn.functional.cross_entropy(
-                        logits.flatten(0, 1), x[:, 1:].flatten(), reduction="sum"
-                    ).item()
-                count = rows.shape[0] * (rows.shape[1] - 1)
-                loss = total / count
-                found[source] = {
-                    "loss": loss,
-                    "bits_per_byte": loss / math.log(2) / self.bytes_per_token[source],
-                    "predicted": count,
-                }
-        model.train(training)
+        objective.eval()
+        try:
+            with torch.no_grad():
+                for source, rows in self.tokens.items():
+                    total = 0.0
+                    for start in range(0, len(rows), ITEMS_AT_ONCE):
+                        if interrupted():
+                            return None
+                        batch = Batch(rows[start : start + ITEMS_AT_ONCE], np.zeros(0, dtype=np.int16))
+                        x, y = (torch.from_numpy(each).to(device) for each in (batch.tokens, batch.targets()))
+                        total += objective(x, y, torch.zeros(x.shape, device=device))[1].double().sum().item()
+                    count = rows.shape[0] * (rows.shape[1] - 1)
+                    found[source] = {
+                        "loss": total / count,
+                        "bits_per_byte": total / count / math.log(2) / self.bytes_per_token[source],
+                        "predicted": count,
+                    }
+        finally:
+            objective.train(training)
         return found

@@ -17,7 +17,7 @@ class Init(Stage):
     """Fresh weights as a checkpoint: byte for byte where ``Train`` of the same model and seed begins."""
 
     kind = "checkpoint"
-    version = "1"
+    version = "2"
 
     tokenizer: Annotated[Stage, Needs("tokenizer")]
     model: str = Field("1m", description="a size of the table in pretrain/model.py")

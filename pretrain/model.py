@@ -78,7 +78,7 @@ def configuration(name: str, vocabulary: int, context: int, end: int) -> LlamaCo
         rms_norm_eps=1e-5,
         bos_token_id=end,
         eos_token_id=end,
-        pad_token_id=end,
+        pad_token_id=None,  # a padding token's embedding has no gradient, and the end of a text is read all the time
     )
 
 

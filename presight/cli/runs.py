@@ -122,12 +122,17 @@ def stage(
     root: Root = HERE,
     shard: Annotated[int | None, typer.Option(help="One shard of a sharded stage.")] = None,
 ) -> None:
-    """Run one stage: what every executor calls."""
+    """Run one stage: what every executor calls.
+
+    Stages that many processes may share (pretraining) are started by all of them:
+    torchrun --nproc-per-node 8 -m presight stage lm.json, or the same under deepspeed or srun.
+    """
     import json
 
     from presight import assembly
     from presight.console import foreground
     from presight.errors import PresightError
+    from presight.ranks import ranks
     from presight.stage import ShardedStage
     from presight.store import Store
 
@@ -136,7 +141,12 @@ def stage(
         made = assembly.load(document)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PresightError(str(file), f"is no stage ({error})", "write one with presight show --stage") from error
-    store = Store(root / "store")
+    store, (rank, world) = Store(root / "store"), ranks()
+    if world > 1 and not made.parallel:
+        raise PresightError(str(file), f"{made.tag()} is run by one process, not {world}", "start it without torchrun")
+    if rank:
+        store.assist(made)
+        return
     with foreground(made.tag()):
         if shard is None:
             print(store.perform(made).path)

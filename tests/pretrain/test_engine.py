@@ -32,7 +32,7 @@ def test_norms_do_not_decay(monkeypatch):
     deepspeed.__spec__ = ModuleSpec("deepspeed", None)  # transformers asks whether it is installed
     deepspeed.initialize = lambda **given: (taken.update(given), None)
     monkeypatch.setitem(sys.modules, "deepspeed", deepspeed)
-    engine.engine(model, {"x": 1}, 0.01, (0.9, 0.95), 0.1)
+    engine.engine(model, {"x": 1}, 0.01, 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = {
         group["weight_decay"]: {names[id(parameter)] for parameter in group["params"]}

@@ -98,7 +98,8 @@ def test_one_seed_one_model():
 def test_ties_and_ends():
     model = initialise(configuration("tiny", 512, 64, 9), 0)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    assert (model.config.eos_token_id, model.config.bos_token_id, model.config.pad_token_id) == (9, 9, 9)
+    assert (model.config.eos_token_id, model.config.bos_token_id) == (9, 9)
+    assert model.get_input_embeddings().padding_idx is None  # the end of a text is read, and must learn
     assert model.config.max_position_embeddings == 64
     assert configuration("1b", 512, 64, 9).tie_word_embeddings is False
 

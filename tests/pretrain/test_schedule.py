@@ -5,7 +5,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pretrain.schedule import cosine, milestones
+from pretrain.schedule import learning_rate, milestones
+
+
+def cosine(step, steps, warmup, peak, final):
+    return learning_rate("cosine", step, steps, warmup=warmup, decay=0, peak=peak, final=final)
+
 
 plans = st.tuples(st.integers(1, 400), st.floats(0, 0.99), st.floats(1e-6, 1.0), st.floats(0, 1)).map(
     lambda p: (p[0], round(p[0] * p[1]), p[2], p[3])
@@ -57,3 +62,32 @@ def test_milestones_of_round_numbers():
     assert milestones(64, 4) == [0, 16, 32, 64]
     assert milestones(3, 7) == [0, 1, 2, 3]
     assert milestones(1, 7) == [0, 1]
+
+
+whole = st.tuples(st.integers(2, 300), st.floats(0, 0.3), st.floats(0.01, 0.99), st.floats(0, 1))
+
+
+def rate(name, step, steps, warmup, decay, final):
+    return learning_rate(name, step, steps, warmup=warmup, decay=decay, peak=1.0, final=final)
+
+
+@given(whole)
+def test_a_trunk_and_a_branch_are_a_wsd_run_cut_in_two(plan):
+    steps, share, cooldown, final = plan
+    decay, warmup = max(1, round(cooldown * steps)), round(share * steps)
+    assume(warmup <= steps - decay)
+    trunk = steps - decay
+    expected = [rate("wsd", step, steps, warmup, decay, final) for step in range(steps)]
+    parts = [rate("stable", step, trunk, warmup, 0, final) for step in range(trunk)]
+    parts += [rate("decay", step, decay, 0, 0, final) for step in range(decay)]
+    assert parts == pytest.approx(expected, abs=1e-15)
+    assert expected[-1] == pytest.approx(final)
+    assert all(a >= b for a, b in zip(expected[warmup:], expected[warmup + 1 :], strict=False))
+
+
+@given(whole, st.integers(1, 500))
+def test_a_trunk_does_not_know_how_long_it_is(plan, more):
+    steps, share, _, final = plan
+    warmup = round(share * steps)
+    for step in range(steps):
+        assert rate("stable", step, steps, warmup, 0, final) == rate("stable", step, steps + more, warmup, 0, final)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from toy_experiment import BATCH, ITEM, ITEMS, beside, payload, spawn, varied
+from toy_experiment import BATCH, ITEM, ITEMS, beside, forked, payload, varied
 
 from corpus.mixture import FILE
 from presight.errors import EXIT_DIVERGED, PresightError
@@ -11,7 +11,7 @@ from presight.stage import scratch
 from pretrain.batches import Items
 from pretrain.heldout import Heldout
 from pretrain.model import configuration, initialise
-from pretrain.schedule import cosine
+from pretrain.schedule import learning_rate
 from pretrain.train import vocabulary, words
 
 STEPS = 16
@@ -77,7 +77,8 @@ def test_metrics_are_consecutive(lm, items):
     found = lines(lm)
     assert [line["step"] for line in found] == [*range(1, STEPS + 1)]
     assert [line["tokens"] for line in found] == [min(step * BATCH, ITEMS) * ITEM for step in range(1, STEPS + 1)]
-    rates = [cosine(step, STEPS, round(0.05 * STEPS), 3e-3, 0.1) for step in range(STEPS)]
+    plan = {"warmup": round(0.05 * STEPS), "decay": 0, "peak": 3e-3, "final": 0.1}
+    rates = [learning_rate("cosine", step, STEPS, **plan) for step in range(STEPS)]
     assert [line["learning_rate"] for line in found] == rates
     for step, line in enumerate(found):
         pools = items.batch(step * BATCH, min((step + 1) * BATCH, ITEMS)).pools
@@ -114,12 +115,21 @@ def test_every_loss_equals_a_plain_training_loop(tiny, lm, items):
 
 
 INJECTED = """
-from pretrain import train
-plain = train.Run._row_losses
-def spoilt(run, rows):
-    read = sum(count for count, _ in run.ledger.values())
-    return plain(run, rows) * (float("nan") if run.stage.seed == 13 and read == 48 else 1.0)
-train.Run._row_losses = spoilt
+from pretrain import sums
+from pretrain.sums import Sums
+plain = Sums.add
+def spoilt(self, batch, part, losses, counted):
+    if spoils(batch):
+        losses = losses * float("nan")
+    plain(self, batch, part, losses, counted)
+Sums.add = spoilt
+from pretrain.run import Run
+step = Run._step
+def watched(run, *given):
+    global spoils
+    spoils = lambda batch: run.stage.seed == 13 and run.state.step == 3
+    return step(run, *given)
+Run._step = watched
 """
 
 
@@ -139,7 +149,7 @@ def variants(tiny, tmp_path_factory):
         name: (beside(tiny.store, root / name, tiny.mixture), varied(tiny.train, **fields))
         for name, fields in ways.items()
     }
-    done = spawn(*jobs.values(), before=LIMITS + INJECTED)
+    done = forked(*jobs.values(), before=LIMITS + INJECTED)
     return {name: store.path(stage) for name, (store, stage) in jobs.items()} | {"done": done, "nan job": jobs["nan"]}
 
 
@@ -194,43 +204,44 @@ def test_seeds_differ_in_weights_alone(lm, variants):
 def test_a_loss_that_is_no_number_stops_the_run(variants):
     done, (store, stage) = variants["done"], variants["nan job"]
     assert done.returncode == EXIT_DIVERGED == 88
-    assert "loss: is nan at step 4; lower learning_rate, and run again." in done.stderr
+    assert "loss: is nan at step 4; there is no checkpoint yet; lower learning_rate" in done.stderr
     assert store.find(stage) is None
 
 
 KILLED = """
 import os, signal
-from pretrain import train
-train.CHECKPOINT_SECONDS = 0.0
-whole = train.Run._save
-def save(run, rolling, step):
-    if step == 9:
-        run.engine.save_checkpoint(str(rolling), tag="step-00000009", client_state={"step": 9, "ledger": {}})
+from pretrain import curves
+from pretrain.rolling import Rolling
+curves.CHECKPOINT_SECONDS = -1.0
+whole = Rolling.save
+def save(rolling, engine, state):
+    if state.step == 9:
+        engine.save_checkpoint(str(rolling.folder), tag="step-0000000009")
         os.kill(os.getpid(), signal.SIGKILL)
-    if step % 3 == 0:
-        whole(run, rolling, step)
-train.Run._save = save
+    if state.step % 3 == 0:
+        whole(rolling, engine, state)
+Rolling.save = save
 """
 WATCHED = """
-from pretrain import train
-plain = train.Run._step
-def watched(run, step, rate, micro):
-    print(f"STEP {step}", file=sys.stderr)
-    return plain(run, step, rate, micro)
-train.Run._step = watched
+from pretrain.run import Run
+plain = Run._step
+def watched(run, *given):
+    print(f"STEP {run.state.step}", file=sys.stderr)
+    return plain(run, *given)
+Run._step = watched
 """
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(tiny, lm, tmp_path):
     store = beside(tiny.store, tmp_path / "store", tiny.mixture)
-    killed = spawn((store, tiny.train), before=KILLED)
+    killed = forked((store, tiny.train), before=KILLED)
     assert killed.returncode == -9
     assert store.find(tiny.train) is None
     out = store.work(tiny.train) / "payload"
     rolling = scratch(out) / "rolling"
-    assert {path.name for path in rolling.glob("step-*")} == {"step-00000006", "step-00000009"}
-    assert not (rolling / "step-00000009" / "COMPLETE").exists()
-    for path in (rolling / "step-00000009").rglob("*"):
+    assert {path.name for path in rolling.glob("step-*")} == {"step-0000000006", "step-0000000009"}
+    assert not (rolling / "step-0000000009" / "COMPLETE").exists()
+    for path in (rolling / "step-0000000009").rglob("*"):
         path.write_bytes(b"half")
     with (out / "metrics.jsonl").open(
         "a"
@@ -238,7 +249,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tiny, lm, tmp_path):
         metrics.write(json.dumps({"step": 7, "loss": 0.0}) + "\n" + '{"step": 8, "lo')
     with (out / "heldout.jsonl").open("a") as measured:
         measured.write(json.dumps({"step": 8, "source": "web"}) + "\n")
-    again = spawn((store, tiny.train), before=WATCHED)
+    again = forked((store, tiny.train), before=WATCHED)
     assert again.returncode == 0, again.stderr
     steps = [int(line.split()[1]) for line in again.stderr.splitlines() if line.startswith("STEP ")]
     assert steps == [*range(6, STEPS)]

@@ -6,22 +6,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+
+import toy_processes
+from toy_processes import CHECKOUT, ENVIRONMENT
 
 from corpus import Invented, Mix, Tokenize, Tokenizer
 from presight.assembly import dump
 from presight.store import Store
 from pretrain import Train
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ITEM, BATCH = 64, 16
 ITEMS = 250  # the last of 16 batches has 10 items
-ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"),
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONPATH": str(CHECKOUT),
-}
 PROGRAM = """
 import json, sys
 from pathlib import Path
@@ -86,6 +81,11 @@ def spawn(*jobs, before="", **environment):
         timeout=300,
         check=False,
     )
+
+
+def forked(*jobs, before="", ranks=1):
+    """The same in a process, or several ranks, forked off one that has imported what is slow to import."""
+    return toy_processes.begin([(str(store.root), dump(stage)) for store, stage in jobs], before, ranks).wait()
 
 
 def beside(store, root, *stages):
