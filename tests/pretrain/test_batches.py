@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_experiment import ITEM, ITEMS
+from toy_labels import SEGMENT, labelled
 
 from corpus.mixture import FILE, Mixture, compile_mixture
 from corpus.sampler import Sampler
 from presight.errors import EXIT_DATA, PresightError
-from pretrain.batches import Items
+from pretrain.batches import IGNORED, Batch, Items
 
 
 def slow(lock_path):
@@ -153,3 +154,71 @@ def test_a_source_without_quota_is_not_read_wrongly(tiny, tmp_path):
     batch = items.batch(0, 20)
     assert {items.names[pool] for pool in batch.pools} == {"math"}
     assert [*zip(batch.pools.tolist(), batch.tokens.tolist(), strict=True)] == slow(tmp_path / FILE)
+
+
+@pytest.fixture(scope="module")
+def labels(tiny, tmp_path_factory):
+    return tiny.path(labelled(tiny, tmp_path_factory.mktemp("labels"))[1])
+
+
+def test_positions_and_segments_equal_a_walk_over_the_tokens(tiny, path, labels):
+    """Document by document and segment by segment, from the shard's start."""
+    items = Items(path, documents=True, labels=labels)
+    lock = json.loads(path.read_text())
+    described = json.loads((labels / "labels.json").read_text())
+    limits = [described["thresholds"][name] for name in described["labels"]]
+    known = {}
+    for pool in lock["pools"]:
+        walked = []
+        for shard in pool["shards"]:
+            at = tiny.path(tiny.tokens) / shard["path"]
+            ends = np.fromfile(at.with_name(f"{at.name}.index"), dtype="<u8").tolist()
+            scores = np.load(labels / f"{shard['path'].removesuffix('.ds')}.labels.npy").astype(float)
+            place, segment, begin, stream = 0, -1, 0, []
+            for end in ends:
+                for token in range(begin, end):
+                    segment += (token - begin) % SEGMENT == 0
+                    stream.append((token - begin, segment))
+                begin = end
+            for place in range(0, len(stream) - ITEM + 1, ITEM):
+                walked.append((stream[place : place + ITEM], scores))
+        known[pool["name"]] = walked
+    drawn = items.sampler.items(0, 60)
+    batch = items.batch(0, 60)
+    assert items.labels[: len(limits)] == tuple(described["labels"])
+    for row, (pool, _, position) in enumerate(drawn.tolist()):
+        tokens, scores = known[lock["pools"][pool]["name"]][position]
+        expected, count = [], 0
+        for inside, _ in tokens:
+            count = 0 if inside == 0 else count
+            expected.append(count)
+            count += 1
+        assert batch.positions[row].tolist() == expected
+        segments = batch.segments[row]
+        for token, (_, segment) in enumerate(tokens):
+            mine = np.flatnonzero(segments.starts <= token)[-1]
+            assert segments.labels[mine, : len(limits)].tolist() == (scores[segment] >= limits).tolist()
+
+
+def test_batches_made_ahead_are_the_batches(items):
+    bounds = [(0, 7), (7, 7), (20, 33)]
+    made = list(items.batches(bounds))
+    assert [batch.tokens.tolist() for batch, _ in made] == [items.batch(*each).tokens.tolist() for each in bounds]
+    assert all(waited >= 0 for _, waited in made)
+    assert list(items.batches([])) == []
+
+
+def test_labels_of_other_tokens_are_refused(path, labels, tmp_path):
+    other = shutil.copytree(labels, tmp_path / "labels")
+    described = json.loads((other / "labels.json").read_text())
+    (other / "labels.json").write_text(json.dumps(described | {"tokens": "0" * 64}))
+    with pytest.raises(PresightError, match="labels other tokens than these") as error:
+        Items(path, labels=other)
+    assert error.value.code == EXIT_DATA
+
+
+def test_targets_are_the_next_tokens():
+    tokens = np.arange(12).reshape(2, 6)
+    batch = Batch(tokens, np.zeros(2, dtype=np.int16), np.array([[0, 1, 2, 0, 1, 0], [0, 1, 2, 3, 4, 5]]))
+    expected = [[1, 2, IGNORED, 4, IGNORED, IGNORED], [7, 8, 9, 10, 11, IGNORED]]
+    assert batch.targets().tolist() == expected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import toy_processes
 from toy_experiment import BATCH, ITEM, ITEMS, beside, forked, payload, varied
+from toy_labels import labelled
 
 from presight.assembly import dump
 from presight.errors import EXIT_CONTINUE, EXIT_DIVERGED, PresightError
@@ -304,3 +305,17 @@ def test_every_item_is_read_once_by_somebody():
             item for step in range(3, 9) for rank in range(world) for item in range(*course.bounds(step, rank, world))
         ]
         assert read == [*range(5, 48)]
+
+
+def test_losses_are_taken_by_label(tiny, lm, tmp_path):
+    """The classifier tells the invented sources apart, so a label's loss is mostly that of its source."""
+    label = labelled(tiny, tmp_path)[1]
+    stage = varied(tiny.train, labels=label)
+    store = beside(tiny.store, tmp_path / "store", tiny.mixture, label)
+    done = forked((store, stage))
+    assert done.returncode == 0, done.stderr
+    assert losses(store.path(stage)) == losses(lm)
+    for line in lines(store.path(stage)):
+        by_source, by_label = line["loss_by_source"], line["loss_by_label"]
+        assert by_label["math_reasoning"] == pytest.approx(by_source["math"], abs=0.1)
+        assert by_label["visual"] == pytest.approx(by_source["web"], abs=0.1)
