@@ -145,6 +145,16 @@ class Evidence:
     models: tuple[Model, ...]
     mixtures: tuple[Lock, ...]
     records: Mapping[str, Record]
+    passport: Mapping[str, Any] | None = None
+
+    @property
+    def mixed_arithmetic(self) -> tuple[str, ...]:
+        """The numerics classes that trained models are of, where they may not be compared to the last digit."""
+        from pretrain import comparable
+
+        cards = [record.card for each in self.models if (record := self.records.get(each.card)) and record.card]
+        found = {str(card["numerics"]) for card in cards if "/ranks=" in str(card.get("numerics"))}
+        return () if comparable(self.passport, found) else tuple(sorted(found))
 
     def shares_search(self, arm: Arm) -> bool:
         """Whether one learning-rate search serves several seeds of an arm, by the cards of its scores."""

@@ -204,15 +204,19 @@ class _Page:
 
     def _read(self, locks: Sequence[Lock]) -> list[str]:
         """Whether the models' ledgers agree with the locks they were trained on."""
-        planned = {each.card: {pool["name"]: pool["quota"] for pool in each.lock["pools"]} for each in locks}
+        from corpus import Sampler
+
+        planned = {each.card: Sampler(each.lock) for each in locks}
         agree, differ = 0, []
         for model in self.evidence.models:
             record = self.evidence.records.get(model.card)
             parents = record.card["parents"] if record and record.card else []
-            plan = next((planned[each["artifact"]] for each in parents if each["artifact"] in planned), None)
-            if plan is None or model.ledger is None:
+            sampler = next((planned[each["artifact"]] for each in parents if each["artifact"] in planned), None)
+            if sampler is None or model.ledger is None:
                 continue
-            if {name: pool["items"] for name, pool in model.ledger["pools"].items()} == plan:
+            first, last = model.ledger["items"]
+            plan = (sampler.drawn(last) - sampler.drawn(first)).tolist()
+            if [pool["items"] for pool in model.ledger["pools"].values()] == plan:
                 agree += 1
             else:
                 differ.append(self._card(model.card, self.evidence.names[model.card]))
@@ -223,6 +227,7 @@ class _Page:
         """The learning rate of each arm; one on the edge of its grid may not be the best."""
         if not (arms := self.evidence.arms):
             return "<p>No arms were given.</p>"
+        mixed = self.evidence.mixed_arithmetic
         axis = self.evidence.families[0].along
         rows = []
         for (task, _, _), chosen in self._tasks().items():
@@ -240,6 +245,12 @@ class _Page:
             )
         else:
             said = "<p>No arm’s learning rate lies on the edge of the grid it was chosen from.</p>"
+        if mixed:
+            said += (
+                '<aside class="box warning">The models were trained by arithmetics that no passport shows to be '
+                f"the same to the last bit ({escape('; '.join(mixed))}): part of a difference between them may be "
+                "rounding. Train them alike, or give the report a passport.</aside>"
+            )
         if shared := sum(map(self.evidence.shares_search, arms)):
             said += (
                 f"<p>In {shared} of {plural(len(arms), 'arm')} one search serves several seeds: the noise of its "

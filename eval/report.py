@@ -24,6 +24,9 @@ class Report(Stage):
     deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field(description="comparisons to show")
     models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field(description="$lm[*]: their curves")
     mixtures: tuple[Annotated[Labelled, Needs("mixture")], ...] = Field((), description="$mix[*]: their shares")
+    passport: Annotated[Stage, Needs("passport")] | None = Field(
+        None, description="which ways to cut up arithmetic give the same bits; without it, only one and the same"
+    )
     title: str = Field("Presight report", description="of the page")
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
@@ -64,4 +67,5 @@ class Report(Stage):
             Lock(dict(each.labels), inputs[f"mixtures[{index}]"].name, Mixture.read(inputs[f"mixtures[{index}]"]).lock)
             for index, each in enumerate(self.mixtures)
         )
-        return Evidence(self.title, families, models, mixtures, lineage(inputs.values()))
+        passport = json.loads((inputs["passport"] / "passport.json").read_text()) if "passport" in inputs else None
+        return Evidence(self.title, families, models, mixtures, lineage(inputs.values()), passport)

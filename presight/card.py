@@ -107,7 +107,8 @@ def lasting(card: dict[str, Any]) -> dict[str, Any]:
 
 def numerics(stage: Stage) -> str:
     """Where last bits may differ: results of different classes are not compared silently."""
-    return f"{platform.machine()}/{'cuda' if stage.resources.gpus else 'cpu'}/threads={stage.resources.threads}"
+    where = f"{platform.machine()}/{'cuda' if stage.resources.gpus else 'cpu'}/threads={stage.resources.threads}"
+    return "/".join(filter(None, (where, stage.arithmetic())))
 
 
 @functools.cache

@@ -107,6 +107,10 @@ class Stage(BaseModel):
         """Expected cost; zero when it is not worth planning."""
         return Cost()
 
+    def arithmetic(self) -> str:
+        """How its arithmetic is cut up, where results differ in their last bits by it: on the card, no identity."""
+        return ""
+
     def design(self) -> str | None:
         """A line for ``plan``: what the design can resolve (comparisons say their smallest detectable effect)."""
         return None

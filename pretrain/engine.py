@@ -104,7 +104,7 @@ def engine(
     matrices = [p for p in module.parameters() if p.ndim >= 2]
     vectors = [p for p in module.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8)
+    adam = torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8, fused=True)
     return deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)[0]
 
 

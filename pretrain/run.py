@@ -274,11 +274,15 @@ class Run:
                 "loss": total / predicted if predicted else None,
             }
         if self.chief:
-            tokens = item * sum(int(state.ledger.get(pool.name, [0])[0]) for pool in self.items.mixture.pools)
-            ledger = {"tokens": tokens, "pools": pools} | ({"skipped": state.skipped} if state.skipped else {})
-            (self.out / "ledger.json").write_text(json.dumps(ledger, indent=1))
+            skipped = {"skipped": state.skipped} if state.skipped else {}
+            ledger = {
+                "tokens": item * sum(int(read) for read, _, _ in state.ledger.values()),
+                "items": [course.first, course.last],
+                "pools": pools,
+            }
+            (self.out / "ledger.json").write_text(json.dumps(ledger | skipped, indent=1))
             counts = {"tokens": course.last * item, "steps": state.step}
-            counts |= {"skipped_steps": len(state.skipped)} if state.skipped else {}
+            counts |= {"skipped_steps": len(state.skipped)} if skipped else {}
             (self.out / "counts.json").write_text(json.dumps(counts))
 
 

@@ -88,6 +88,13 @@ class Train(Stage):
             tokens=tokens, flops=tokens * shape(named).flops(vocabulary(self), getattr(self.mixture, "item", 256))
         )
 
+    def arithmetic(self) -> str:
+        """The way its arithmetic is cut up: last bits depend on it."""
+        world = ranks()[1]
+        micro = self.micro_batch or self.batch // world
+        also = [name for name in ("checkpointing", "compiled", "offload") if getattr(self, name)]
+        return "/".join([way(world, self.batch // (micro * world), self.dtype, self.zero), *also])
+
     def warmup_steps(self, steps: int) -> int:
         """Steps of the warm-up, of so many."""
         return round(self.warmup * steps) if self.warmup < 1 else round(self.warmup)
@@ -205,6 +212,11 @@ class Train(Stage):
             problem = "its words are not those that the mixture was tokenised with"
             raise PresightError("start", problem, "tokenise with the tokenizer of the checkpoint")
         return AutoModelForCausalLM.from_pretrained(inputs["start"], dtype=torch.float32)
+
+
+def way(ranks: int, accumulation: int, dtype: str, zero: int) -> str:
+    """The name of a way to cut up the arithmetic of a step."""
+    return f"ranks={ranks}/accumulation={accumulation}/{dtype}/zero={zero}"
 
 
 def words(folder: Path) -> tuple[int, int]:

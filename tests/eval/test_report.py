@@ -68,7 +68,8 @@ class Lm(Stage):
         ]
         (out / "heldout.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (out / "metrics.jsonl").write_text("")
-        (out / "ledger.json").write_text(json.dumps({"tokens": lock["items"] * 256, "pools": pools}))
+        ledger = {"tokens": lock["items"] * 256, "items": [0, lock["items"]], "pools": pools}
+        (out / "ledger.json").write_text(json.dumps(ledger))
         (out / "config.json").write_text(json.dumps({"num_hidden_layers": 4, "hidden_size": 128}))
 
 
