@@ -13,6 +13,7 @@ from typing import Any
 from presight.errors import PresightError
 
 COMPLETE = "COMPLETE"  # written last; what a run knows of itself, as JSON
+SKIPPED = "skipped.json"
 
 
 @dataclass(slots=True)
@@ -70,6 +71,19 @@ class Rolling:
             for other in self.folder.glob("step-*"):
                 if other.name != tag:
                     shutil.rmtree(other)
+
+    def leave_out(self, step: int) -> None:
+        """Remember a step to leave out, beyond what a kill can take away; all ranks together."""
+        if self.rank == 0:
+            partial = self.folder / f"{SKIPPED}.partial"
+            partial.write_text(json.dumps(sorted({*self.left_out(), step})))
+            partial.replace(self.folder / SKIPPED)
+        _barrier()
+
+    def left_out(self) -> list[int]:
+        """Steps to leave out."""
+        path = self.folder / SKIPPED
+        return json.loads(path.read_text()) if path.exists() else []
 
     def prepare(self, found: Checkpoint) -> Path:
         """What to load ``found`` from at this world size: its folder, or a conversion of it beside it.

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from presight.console import Track
-from presight.errors import EXIT_DIVERGED, PresightError
-from presight.stage import scratch
+from presight.errors import PresightError
 from pretrain import engine
 from pretrain.batches import IGNORED, Batch, Items
 from pretrain.curves import HELDOUT, METRICS, Curves, Pace
@@ -24,8 +23,6 @@ from pretrain.sums import Sums
 if TYPE_CHECKING:
     from pretrain.heldout import Heldout
     from pretrain.train import Train
-
-SKIPPED = "skipped.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +85,12 @@ class Run:
         return self.rolling.rank == 0
 
     def train(self) -> None:
-        """Run to the end, rolling back behind steps that are to be skipped."""
-        self._skips(())
-        while True:
-            try:
-                return self._steps()
-            except Spike as spike:
-                found = self.rolling.newest()
-                good = f"the last good checkpoint is {found.folder}" if found else "there is no checkpoint yet"
-                if self.stage.spikes == "stop" or found is None:
-                    mend = f"{good}; lower learning_rate, or leave the step out with spikes: skip"
-                    raise PresightError(
-                        "loss", f"{spike.fault} at step {spike.step + 1}", mend, EXIT_DIVERGED
-                    ) from None
-                self._skips((spike.step,))
-                skipped, self.state = self.state.skipped, found.state
-                self._skips(tuple(skipped))
-                engine.load(self.engine, found.folder, universal=False)
+        """Run to the end.
 
-    def _skips(self, more: tuple[int, ...]) -> None:
-        """Remember steps to leave out, beyond what a kill can take away."""
-        path = scratch(self.out) / SKIPPED
-        known = {*self.state.skipped, *more, *(json.loads(path.read_text()) if path.exists() else ())}
-        self.state.skipped = sorted(known)
-        if self.chief and known:
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(self.state.skipped))
-            partial.replace(path)
-
-    def _steps(self) -> None:
+        Raises:
+            Spike: the loss of a step is not to be trusted; the step was not taken.
+            PresightError: a signal came, and it was saved (85); what was read is not what was planned.
+        """
         stage, course = self.stage, self.course
         end = course.before + course.steps
         due = {course.before + step for step in milestones(course.steps, stage.milestones)}
@@ -156,71 +130,76 @@ class Run:
 
     def _step(self, batch: Batch, saving: bool) -> tuple[dict[str, Any], bool, bool]:
         """One optimizer step: its line of metrics, and whether any rank was told to stop, or is due to save."""
-        import torch
-
-        stage, course, state, world = self.stage, self.course, self.state, self.rolling.world
-        start, stop = course.bounds(state.step)
-        rate = learning_rate(
-            stage.schedule,
-            state.step - (course.before if stage.schedule == "decay" else 0),
-            course.steps + (0 if stage.schedule == "decay" else course.before),
-            warmup=stage.warmup_steps(course.before + course.steps),
-            decay=round(stage.cooldown * (course.before + course.steps)),
-            peak=stage.learning_rate,
-            final=stage.final,
-        )
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
+        state, names = self.state, self.items.names
+        stop = self.course.bounds(state.step)[1]
+        rate = self._rate()
+        sums = Sums(len(names), len(self.items.labels))
         skipped = state.step in state.skipped
-        sums = Sums(len(self.items.names), len(self.items.labels))
-        targets = batch.targets()
-        if not skipped:
-            predicted = float((targets != IGNORED).sum())
-            predicted = (
-                float(engine.agreed([predicted])[0]) if batch.positions is not None else _whole(stop - start, batch)
-            )
-            micro, accumulation = (
-                self.engine.train_micro_batch_size_per_gpu(),
-                self.engine.gradient_accumulation_steps(),
-            )
-            for index in range(accumulation):
-                part = slice(index * micro, (index + 1) * micro)
-                rows = len(batch.tokens[part])
-                # DeepSpeed counts micro-batches and means over ranks: one without rows goes through with weight 0
-                tokens = batch.tokens[part] if rows else np.zeros((1, batch.tokens.shape[1]), dtype=np.int64)
-                goals = targets[part] if rows else np.full_like(tokens, IGNORED)
-                places = batch.positions[part] if batch.positions is not None and rows else None
-                x, y = (torch.from_numpy(each).to(self.engine.device) for each in (tokens, goals))
-                weights = torch.full(x.shape, accumulation * world / predicted, device=self.engine.device)
-                total, each = self.engine(
-                    x, y, weights, None if places is None else torch.from_numpy(places).to(x.device)
-                )
-                self.engine.backward(total)
-                if rows:
-                    sums.add(batch, part, each.double().cpu().numpy(), goals != IGNORED)
-                if index == accumulation - 1:
-                    told = self._agree(sums, saving)
-                    if fault := self.guard.fault(sums.loss):
-                        raise Spike(state.step, fault)
-                    norm = engine.whole_norm(self.engine) if self.rolling.zero == 0 else None
-                self.engine.step()
-        else:
-            told = self._agree(sums, saving)
+        norm, told = (None, self._agree(sums, saving)) if skipped else self._learn(batch, rate, sums, saving)
         state.step, state.items = state.step + 1, stop
         line: dict[str, Any] = {"step": state.step, "tokens": stop * self.items.mixture.item, "learning_rate": rate}
         if skipped:
             return line | {"skipped": True}, *told
-        for name, (count, loss, seen) in sums.pools(self.items.names).items():
-            entry = state.ledger.setdefault(name, [0, 0.0, 0])
-            entry[0], entry[1], entry[2] = entry[0] + count, entry[1] + loss, entry[2] + seen
-        if stage.optimizer == "muon":
-            norm = None  # it would be that of the updates
-        elif norm is None:
-            norm = engine.gradient_norm(self.engine)
-        line |= {"loss": sums.loss, "loss_by_source": sums.by_source(self.items.names)}
+        for name, seen in sums.pools(names).items():
+            state.ledger[name] = [a + b for a, b in zip(state.ledger.get(name, [0, 0.0, 0]), seen, strict=True)]
+        line |= {"loss": sums.loss, "loss_by_source": sums.by_source(names)}
         if self.items.labels:
             line["loss_by_label"] = sums.by_label(self.items.labels)
         return line | {"gradient_norm": norm}, *told
+
+    def _rate(self) -> float:
+        """Learning rate of the step that comes; a branch counts its own steps, all else those of its trunk as well."""
+        stage, course = self.stage, self.course
+        own = stage.schedule == "decay"
+        steps = course.steps + (0 if own else course.before)
+        return learning_rate(
+            stage.schedule,
+            self.state.step - (course.before if own else 0),
+            steps,
+            warmup=stage.warmup_steps(steps),
+            decay=round(stage.cooldown * steps),
+            peak=stage.learning_rate,
+            final=stage.final,
+        )
+
+    def _learn(self, batch: Batch, rate: float, sums: Sums, saving: bool) -> tuple[float | None, tuple[bool, bool]]:
+        """Forward, backward and, if the loss is to be trusted, the step; its gradient's norm, what ranks were told.
+
+        The loss is the mean over all tokens that the step predicts, on whatever rank and in whatever micro-batch.
+        """
+        import torch
+
+        device, world, item = self.engine.device, self.rolling.world, self.items.mixture.item
+        targets = batch.targets()
+        if batch.positions is None:  # whole rows: all but the first token of each
+            start, stop = self.course.bounds(self.state.step)
+            predicted = float((stop - start) * (item - 1))
+        else:
+            predicted = float(engine.agreed([float((targets != IGNORED).sum())])[0])
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        micro = self.engine.train_micro_batch_size_per_gpu()
+        accumulation = self.engine.gradient_accumulation_steps()
+        for index in range(accumulation):
+            part = slice(index * micro, (index + 1) * micro)
+            tokens, goals, places = batch.tokens[part], targets[part], batch.positions
+            if not len(tokens):  # DeepSpeed counts micro-batches and means over ranks: a row of weight 0 stands in
+                tokens, goals, places = np.zeros((1, item), dtype=np.int64), np.full((1, item), IGNORED), None
+            x, y = torch.from_numpy(tokens).to(device), torch.from_numpy(goals).to(device)  # [B, L]
+            weights = torch.full(x.shape, accumulation * world / predicted, device=device)
+            positions = None if places is None else torch.from_numpy(places[part]).to(device)
+            total, losses = self.engine(x, y, weights, positions)
+            self.engine.backward(total)
+            sums.add(batch, part, losses.double().cpu().numpy(), goals != IGNORED)
+            if index == accumulation - 1:
+                told = self._agree(sums, saving)
+                if fault := self.guard.fault(sums.loss):
+                    raise Spike(self.state.step, fault)
+                norm = engine.whole_norm(self.engine) if self.rolling.zero == 0 else None
+            self.engine.step()
+        if self.stage.optimizer == "muon":
+            return None, told  # it would be that of the updates
+        return (engine.gradient_norm(self.engine) if norm is None else norm), told
 
     def _agree(self, sums: Sums, saving: bool) -> tuple[bool, bool]:
         """Add up over the ranks what they saw, and whether one of them was told to stop, or the first is to save."""
@@ -284,8 +263,3 @@ class Run:
             counts = {"tokens": course.last * item, "steps": state.step}
             counts |= {"skipped_steps": len(state.skipped)} if skipped else {}
             (self.out / "counts.json").write_text(json.dumps(counts))
-
-
-def _whole(rows: int, batch: Batch) -> float:
-    """Tokens predicted by whole rows: all but the first of each."""
-    return float(rows * (batch.tokens.shape[1] - 1))

@@ -32,6 +32,8 @@ class Sums:
     def add(self, batch: Batch, part: slice, losses: Any, counted: Any) -> None:
         """Add rows of a batch: float64 [rows, item] and which positions predict, bool [rows, item]."""
         pools = batch.pools[part]
+        if not len(pools):  # a row that stood in for none
+            return
         for row, values in enumerate((np.ones(len(pools)), losses.sum(axis=1), counted.sum(axis=1))):
             np.add.at(self._by_pool[row], pools, values)
         for segments, loss, count in zip(batch.segments[part], losses, counted, strict=False):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from presight.errors import PresightError
+from presight.errors import EXIT_DIVERGED, PresightError
 from presight.ranks import ranks
 from presight.stage import Cost, Needs, Stage, scratch
 from pretrain.engine import Optimizer
@@ -19,8 +19,9 @@ from pretrain.schedule import Name
 
 if TYPE_CHECKING:
     from pretrain.batches import Items
-    from pretrain.rolling import Checkpoint
-    from pretrain.run import Course
+    from pretrain.interruption import Interruption
+    from pretrain.rolling import Checkpoint, Rolling
+    from pretrain.run import Course, Spike
 
 STATE = "state"  # of a link that others go on from: optimizer and all, as DeepSpeed keeps it
 
@@ -107,53 +108,91 @@ class Train(Stage):
         """Train, or go on from the last complete rolling checkpoint."""
         from pretrain import engine
         from pretrain.batches import Items
-        from pretrain.heldout import Heldout
         from pretrain.interruption import Interruption
-        from pretrain.loss import Objective
-        from pretrain.rolling import Rolling, State, read, write
-        from pretrain.run import Run
+        from pretrain.rolling import Rolling, read
+        from pretrain.run import Spike
 
         rank, world = ranks()
         items = Items(inputs["mixture"], verify=rank == 0, documents=self.documents, labels=inputs.get("labels"))
-        micro = self.micro_batch or self.batch // world
-        self._check(items, micro, world)
+        self._check(items, self.micro_batch or self.batch // world, world)
         begun = read(inputs["start"] / STATE) if "start" in inputs else None
         course = self._course(items, begun)
+        rolling = Rolling(scratch(out) / "rolling", rank, world, self.zero)
         with Interruption().watched() as interruption:
             engine.begin()
-            model = self._model(items, inputs)
-            if self.checkpointing:
-                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            clip = 0.0 if self.optimizer == "muon" else self.clip
-            resolved = engine.configuration(self.batch, micro, self.zero, self.dtype, clip, world, self.offload)
-            rolling = Rolling(scratch(out) / "rolling", rank, world, self.zero)
-            found = rolling.newest() or begun
-            place = rolling.prepare(found) if found else None
-            universal = bool(found and place != found.folder)
-            if universal:
-                resolved["checkpoint"] = {"load_universal": True}
-            objective = Objective(model)
-            made = engine.engine(objective, resolved, self.learning_rate, self.decay, self.optimizer)
-            if rank == 0:
-                # no payload: how the arithmetic is cut into micro-batches and shards is not what the run is
-                (out / "log").mkdir(exist_ok=True)
-                (out / "log" / "deepspeed.json").write_text(json.dumps(resolved, indent=1, sort_keys=True))
-            if place:
-                engine.load(made, place, universal)
-            if self.compiled:
-                made.compile()
-            state = found.state if found else State()
-            if found is begun and begun is not None:  # what the run before counted is on its own ledger
-                state = State(step=begun.state.step, items=course.first)
-            heldout = Heldout.read(items.folder, items.mixture.item, self.heldout_items)
-            run = Run(self, out, items, heldout, made, course, rolling, state, interruption)
-            run.train()
-            if self.keep_state:
-                write(made, out, STATE, run.state, world, self.zero, rank)
-            engine.save(made, out)
+            while True:
+                try:
+                    self._attempt(out, inputs, items, course, begun, rolling, interruption)
+                    break
+                except Spike as spike:
+                    self._leave_out(spike, rolling)
         if rank == 0:
             for path in (items.folder / "tokenizer").iterdir():
                 shutil.copyfile(path, out / path.name)
+
+    def _attempt(
+        self,
+        out: Path,
+        inputs: Mapping[str, Path],
+        items: Items,
+        course: Course,
+        begun: Checkpoint | None,
+        rolling: Rolling,
+        interruption: Interruption,
+    ) -> None:
+        """Make the engine, load what there is to go on from, and run to the end."""
+        from pretrain import engine
+        from pretrain.heldout import Heldout
+        from pretrain.loss import Objective
+        from pretrain.rolling import State, write
+        from pretrain.run import Run
+
+        world = rolling.world
+        micro = self.micro_batch or self.batch // world
+        model = self._model(items, inputs)
+        if self.checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        clip = 0.0 if self.optimizer == "muon" else self.clip
+        resolved = engine.configuration(self.batch, micro, self.zero, self.dtype, clip, world, self.offload)
+        found = rolling.newest() or begun
+        place = rolling.prepare(found) if found else None
+        universal = bool(found and place != found.folder)
+        if universal:
+            resolved["checkpoint"] = {"load_universal": True}
+        made = engine.engine(Objective(model), resolved, self.learning_rate, self.decay, self.optimizer)
+        if rolling.rank == 0:
+            # no payload: how the arithmetic is cut into micro-batches and shards is not what the run is
+            (out / "log").mkdir(exist_ok=True)
+            (out / "log" / "deepspeed.json").write_text(json.dumps(resolved, indent=1, sort_keys=True))
+        if place:
+            engine.load(made, place, universal)
+        if self.compiled:
+            made.compile()
+        state = found.state if found else State()
+        if found is begun and begun is not None:  # what the run before counted is on its own ledger
+            state = State(step=begun.state.step, items=course.first)
+        state.skipped = rolling.left_out()
+        heldout = Heldout.read(items.folder, items.mixture.item, self.heldout_items)
+        run = Run(self, out, items, heldout, made, course, rolling, state, interruption)
+        run.train()
+        if self.keep_state:
+            write(made, out, STATE, run.state, world, self.zero, rolling.rank)
+        engine.save(made, out)
+
+    def _leave_out(self, spike: Spike, rolling: Rolling) -> None:
+        """Roll back behind a step, which will be left out; or stop.
+
+        The engine is made anew: part of the step's gradient is in its accumulators, and no stage gives it back.
+
+        Raises:
+            PresightError: that is not the policy, or there is nothing to roll back to (exit code 88).
+        """
+        found = rolling.newest()
+        if self.spikes == "stop" or found is None:
+            good = f"the last good checkpoint is {found.folder}" if found else "there is no checkpoint yet"
+            mend = f"{good}; lower learning_rate, or leave the step out with spikes: skip"
+            raise PresightError("loss", f"{spike.fault} at step {spike.step + 1}", mend, EXIT_DIVERGED) from None
+        rolling.leave_out(spike.step)
 
     def _check(self, items: Items, micro: int, world: int) -> None:
         """Refuse what cannot be run, in one sentence."""

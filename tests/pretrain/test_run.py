@@ -212,32 +212,47 @@ def test_what_makes_no_chain_is_one_sentence(tiny, tmp_path, fields, words):
     assert words in str(error.value)
 
 
+# The sixth step's loss is no number, nor is any gradient; what is left of them must not reach the steps that come.
 SPOILT = """
+from pretrain.loss import Objective
 from pretrain.run import Run
-from pretrain.sums import Sums
-plain, step = Sums.add, Run._step
-def add(self, batch, part, losses, counted):
-    plain(self, batch, part, losses * (float("nan") if at == 5 else 1.0), counted)
+spoils = False
+plain, step = Objective.forward, Run._step
+def forward(self, *given):
+    total, losses = plain(self, *given)
+    poison = float("nan") if spoils and self.training else 1.0
+    return total * poison, losses * poison
 def stepping(run, *given):
-    global at
-    at = run.state.step
+    global spoils
+    spoils = run.state.step == 5
     return step(run, *given)
-Sums.add, Run._step = add, stepping
+Objective.forward, Run._step = forward, stepping
+"""
+RELEASED = """
+from pretrain.rolling import Rolling
+Rolling.left_out = lambda rolling: [5]
 """
 
 
-def test_a_step_without_a_number_is_left_out_and_said(tiny, tmp_path):
-    stage = varied(tiny.train, spikes="skip")
-    store = beside(tiny.store, tmp_path, tiny.mixture)
-    done = forked((store, stage), before=SPOILT)
+@pytest.mark.parametrize(
+    "fields", [{"zero": 0}, {"zero": 1, "micro_batch": 4}, {"zero": 2, "dtype": "bf16"}, {"zero": 3}]
+)
+def test_a_step_without_a_number_is_left_out_and_said(tiny, tmp_path, fields):
+    """What comes of it is what would have come of a run that was told of the step beforehand."""
+    stage = varied(tiny.train, spikes="skip", **fields)
+    stores = [beside(tiny.store, tmp_path / name, tiny.mixture) for name in ("spoilt", "told")]
+    done = forked((stores[0], stage), before=PARTED + SAVED_EACH_STEP + SPOILT)
     assert done.returncode == 0, done.stderr
-    found = lines(store.path(stage))
+    assert forked((stores[1], stage), before=PARTED + RELEASED).returncode == 0
+    made = stores[0].path(stage)
+    found = lines(made)
     assert [line["step"] for line in found if line.get("skipped")] == [6]
     assert [line["step"] for line in found] == [*range(1, 17)]
-    ledger = json.loads((store.path(stage) / "ledger.json").read_text())
+    assert found == lines(stores[1].path(stage))
+    ledger = json.loads((made / "ledger.json").read_text())
     assert ledger["skipped"] == [5]
     assert ledger["tokens"] == (ITEMS - BATCH) * ITEM
-    assert json.loads((store.path(stage) / "counts.json").read_text())["skipped_steps"] == 1
+    assert json.loads((made / "counts.json").read_text())["skipped_steps"] == 1
 
 
 def test_a_run_that_stops_names_its_last_good_checkpoint(tiny, tmp_path):
@@ -319,3 +334,42 @@ def test_losses_are_taken_by_label(tiny, lm, tmp_path):
         by_source, by_label = line["loss_by_source"], line["loss_by_label"]
         assert by_label["math_reasoning"] == pytest.approx(by_source["math"], abs=0.1)
         assert by_label["visual"] == pytest.approx(by_source["web"], abs=0.1)
+
+
+# Killed with -9 between two steps, or within one, at a step that the dice say; saved at random steps before it.
+STRUCK = """
+import random, signal
+from pretrain import curves
+from pretrain.sums import Sums
+dice = random.Random({seed})
+curves.CHECKPOINT_SECONDS = -1.0 if dice.random() < 0.7 else 1e9
+when, seen, plain = dice.randint(2, 9), [], Sums.add
+def add(*given):
+    seen.append(1)
+    if len(seen) == when and os.environ["RANK"] == "{rank}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*given)
+Sums.add = add
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("zero", [0, 1, 2, 3])
+def test_killed_again_and_again_the_losses_are_the_undisturbed_ones(tiny, tmp_path, zero, ranks):
+    """Twenty kills in all, over every stage of ZeRO, one process and two."""
+    stage = varied(tiny.train, zero=zero)
+    stores = [beside(tiny.store, tmp_path / name, tiny.mixture) for name in ("whole", "struck")]
+    assert forked((stores[0], stage), ranks=ranks, before=PARTED).returncode == 0
+    kills = 3 if ranks == 1 else 2
+    for kill in range(kills):
+        seed = 100 * zero + 10 * ranks + kill
+        before = PARTED + STRUCK.format(seed=seed, rank=kill % ranks)
+        assert forked((stores[1], stage), ranks=ranks, before=before).returncode != 0
+        assert stores[1].find(stage) is None
+    assert forked((stores[1], stage), ranks=ranks, before=PARTED).returncode == 0
+    whole, struck = (payload(store.path(stage)) for store in stores)
+    assert struck["metrics.jsonl"] == whole["metrics.jsonl"]
+    assert struck["heldout.jsonl"] == whole["heldout.jsonl"]
+    assert struck["model.safetensors"] == whole["model.safetensors"]
