@@ -45,6 +45,7 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
 
     from pretrain import engine
     from pretrain.batches import Batch, Items
+    from pretrain.curves import Speed
     from pretrain.loss import Objective
     from pretrain.rolling import Rolling, State
     from pretrain.run import Course, Run
@@ -59,10 +60,9 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
     engine.begin()
     config = engine.configuration(batch, batch, 1, "bf16", 1.0)
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
-    course = Course(0, count * batch, batch, 0)
-    run = Run(
-        stage, Path("."), items, None, made, course, Rolling(Path("."), 0, 1, 1), State(), SimpleNamespace(came=False)
-    )
+    course, speed = Course(0, count * batch, batch, 0), Speed(None, None, "", 1)
+    rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
+    run = Run(stage, Path("."), items, None, made, course, rolling, State(), quiet, speed)
     times, waits = [], []
     for ready, waited in Items.batches(items, [course.bounds(step) for step in range(count)]):
         began = time.perf_counter()
@@ -136,6 +136,13 @@ def memory(name: str, vocabulary: int, chunk: int) -> dict:
     return {"bytes": 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)}
 
 
+def peak() -> dict:
+    """bf16 matrix products of this processor, in operations a second."""
+    from pretrain.peaks import matmul_peak
+
+    return {"peak": matmul_peak("bf16", 2.0)}
+
+
 CONTESTANTS = {"presight": presight, "plain": plain, "trainer": trainer}
 
 
@@ -166,13 +173,14 @@ def main() -> None:
     if arguments.one:
         wanted = json.loads(arguments.one)
         what = wanted.pop("what")
-        found = memory(**wanted) if what == "memory" else CONTESTANTS[what](**wanted)
+        found = {"memory": memory, "peak": peak, **CONTESTANTS}[what](**wanted)
         print(json.dumps(found))
         return
     from pretrain.model import shape
 
     if importlib.util.find_spec("accelerate") is None:
         del CONTESTANTS["trainer"]
+    most = alone(arguments, what="peak")["peak"]
     for name in arguments.models:
         batch, item = BATCH[name]
         best, waited = dict.fromkeys(CONTESTANTS, float("inf")), 0.0
@@ -186,11 +194,9 @@ def main() -> None:
             f"\n{name}, {batch} × {item} tokens a step, vocabulary {arguments.vocabulary}, {arguments.threads} threads"
         )
         for what, seconds in best.items():
-            rate = batch * item / seconds
-            ratio = seconds / best["presight"]
-            print(
-                f"  {what:9} {rate:8.0f} tokens/s   {flops * rate / 1e9:6.0f} GFLOP/s   ours is {ratio:.2f}× as fast"
-            )
+            rate, ratio = batch * item / seconds, seconds / best["presight"]
+            share = f"{flops * rate / most:.0%} of the matmul peak"
+            print(f"  {what:9} {rate:8.0f} tokens/s   {share}   ours is {ratio:.2f}× as fast")
         print(f"  waiting for data, at most: {100 * waited:.2f} % of the steps' time")
     for name in arguments.models:
         full, ours = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pretrain.guard import WINDOW
+from pretrain.model import FORMULA
 from pretrain.rolling import State
 
 if TYPE_CHECKING:
@@ -73,6 +75,30 @@ def _keep(path: Path, step: int) -> None:
     partial.replace(path)
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What tokens a second are measured against.
+
+    Attributes:
+        flops: of a step, a token; None where unknown.
+        peak: operations a second that one rank's device could do; None where unknown.
+        source: of the peak, for people.
+        ranks: how many.
+    """
+
+    flops: float | None
+    peak: float | None
+    source: str
+    ranks: int
+
+    def of(self, rate: float) -> dict[str, Any]:
+        """Model FLOPs utilisation at so many tokens a second, with all that it stands on."""
+        stands_on = {"flops_per_token": self.flops, "formula": FORMULA, "peak": self.peak, "peak_source": self.source}
+        if not self.flops or not self.peak:
+            return {"mfu": None, **stands_on}
+        return {"mfu": rate * self.flops / (self.peak * self.ranks), **stands_on}
+
+
 class Pace:
     """Tokens a second, share of the time spent waiting for data, and when to save.
 
@@ -104,7 +130,5 @@ class Pace:
             "tokens_per_second": rate,
             "data_wait": self._waited / seconds,
         }
-        if run.flops and run.peak:
-            line |= {"mfu": rate * run.flops / run.peak, "flops_per_token": run.flops, "peak": run.peak}
-        curves.write(SPEED, line)
+        curves.write(SPEED, line | run.speed.of(rate))
         self._saved = now

@@ -13,7 +13,7 @@ from presight.console import Track
 from presight.errors import PresightError
 from pretrain import engine
 from pretrain.batches import IGNORED, Batch, Items
-from pretrain.curves import HELDOUT, METRICS, Curves, Pace
+from pretrain.curves import HELDOUT, METRICS, Curves, Pace, Speed
 from pretrain.guard import Guard
 from pretrain.interruption import Interruption, going_on
 from pretrain.rolling import Rolling, State
@@ -75,8 +75,7 @@ class Run:
     rolling: Rolling
     state: State
     interruption: Interruption
-    flops: float | None = None  # a token
-    peak: float | None = None  # operations a second, of all ranks together
+    speed: Speed
     guard: Guard = field(default_factory=Guard)
 
     @property

@@ -79,15 +79,16 @@ class Train(Stage):
         whole = self.mixture.estimate().tokens
         first = self.start.until or 0 if self.start is not None and self._goes_on(self.start) else 0  # type: ignore[attr-defined]
         tokens = max(0, min(self.until or whole, whole) - first)
-        size = self
-        while isinstance(size.start, Train):
-            size = size.start
-        if size.start is not None and not hasattr(size.start, "model"):
-            return Cost(tokens=tokens)
-        named = getattr(size.start, "model", None) or size.model
-        return Cost(
-            tokens=tokens, flops=tokens * shape(named).flops(vocabulary(self), getattr(self.mixture, "item", 256))
-        )
+        flops = self.flops(vocabulary(self), getattr(self.mixture, "item", 256))
+        return Cost(tokens=tokens, flops=tokens * (flops or 0.0))
+
+    def flops(self, vocabulary: int, context: int) -> float | None:
+        """Floating-point operations of a training step, per token; None for a start that has no size of ours."""
+        first = self
+        while isinstance(first.start, Train):
+            first = first.start
+        named = first.model if first.start is None else getattr(first.start, "model", None)
+        return None if named is None else shape(named).flops(vocabulary, context)
 
     def arithmetic(self) -> str:
         """The way its arithmetic is cut up: last bits depend on it."""
@@ -141,7 +142,8 @@ class Train(Stage):
         interruption: Interruption,
     ) -> None:
         """Make the engine, load what there is to go on from, and run to the end."""
-        from pretrain import engine
+        from pretrain import engine, peaks
+        from pretrain.curves import Speed
         from pretrain.heldout import Heldout
         from pretrain.loss import Objective
         from pretrain.rolling import State, write
@@ -173,7 +175,9 @@ class Train(Stage):
             state = State(step=begun.state.step, items=course.first)
         state.skipped = rolling.left_out()
         heldout = Heldout.read(items.folder, items.mixture.item, self.heldout_items)
-        run = Run(self, out, items, heldout, made, course, rolling, state, interruption)
+        peak = peaks.peak(self.dtype)
+        speed = Speed(self.flops(model.config.vocab_size, items.mixture.item), peak.flops, peak.source, world)
+        run = Run(self, out, items, heldout, made, course, rolling, state, interruption, speed)
         run.train()
         if self.keep_state:
             write(made, out, STATE, run.state, world, self.zero, rolling.rank)

@@ -1,6 +1,6 @@
 import json
 
-from pretrain.curves import HELDOUT, METRICS, SPEED, Curves
+from pretrain.curves import HELDOUT, METRICS, SPEED, Curves, Speed
 from pretrain.guard import WINDOW
 from pretrain.rolling import State
 
@@ -37,3 +37,11 @@ def test_steps_that_were_left_out_have_no_loss_to_judge_by(tmp_path):
     (tmp_path / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
     with Curves(tmp_path, State(step=6), chief=True) as curves:
         assert curves.losses() == [1.0, 2.0, 4.0, 5.0, 6.0]
+
+
+def test_utilisation_is_said_with_what_it_stands_on():
+    found = Speed(flops=6e6, peak=1e9, source="measured", ranks=2).of(100.0)
+    assert found["mfu"] == 0.3
+    assert (found["formula"], found["peak"], found["peak_source"]) == ("6N + 12LDT", 1e9, "measured")
+    assert Speed(None, 1e9, "measured", 1).of(100.0)["mfu"] is None
+    assert Speed(6e6, None, "no data sheet", 1).of(100.0)["mfu"] is None

@@ -19,20 +19,29 @@ def test_the_formula_counts_the_real_parameters(name, vocabulary):
     assert count(initialise(configuration(name, vocabulary, 64, 0), 0)) == shape(name).parameters(vocabulary)
 
 
+@pytest.mark.parametrize("vocabulary", [4096, 8192, 16_384, 32_768])
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_formula_counts_large_models_without_making_them(name):
+def test_the_formula_counts_large_models_without_making_them(name, vocabulary):
     import torch
     from transformers import LlamaForCausalLM
 
     with torch.device("meta"):
-        model = LlamaForCausalLM(configuration(name, 32_768, 4096, 0))
-    assert count(model) == SHAPES[name].parameters(32_768)
+        model = LlamaForCausalLM(configuration(name, vocabulary, 4096, 0))
+    assert count(model) == SHAPES[name].parameters(vocabulary)
+    blocks = [each for part, each in model.named_parameters() if ".layers." in part and each.ndim == 2]
+    assert sum(each.numel() for each in blocks) == SHAPES[name].matrices()
 
 
-@pytest.mark.parametrize("name", [name for name, each in SHAPES.items() if each.parameters(32_768) > 1e8])
-def test_names_are_within_three_per_cent(name):
+@pytest.mark.parametrize("vocabulary", [32_000, 32_768])
+@pytest.mark.parametrize("name", ["125m", "340m", "1b", "3b", "7b", "13b"])
+def test_names_are_within_three_per_cent(name, vocabulary):
     asked = float(name[:-1]) * UNITS[name[-1]]
-    assert abs(SHAPES[name].parameters(32_768) / asked - 1) < 0.03
+    assert abs(SHAPES[name].parameters(vocabulary) / asked - 1) < 0.03
+
+
+def test_embeddings_are_tied_up_to_340m():
+    assert list(SHAPES) == ["tiny", "1m", "7m", "33m", "125m", "340m", "1b", "3b", "7b", "13b"]
+    assert [name for name, each in SHAPES.items() if each.tied] == ["tiny", "1m", "7m", "33m", "125m", "340m"]
 
 
 def test_names_are_in_order_of_size():
