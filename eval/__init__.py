@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from presight.exports import lazy
 
 if TYPE_CHECKING:
+    from eval.align import Align as Align
     from eval.compare import Compare as Compare
     from eval.report import Report as Report
     from eval.stats import Interval as Interval
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __getattr__, __all__ = lazy(
     "eval",
     {
+        "Align": "align",
         "Compare": "compare",
         "Interval": "stats",
         "PriorDelta": "stats",
