@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from eval.alignment import align
-from eval.features import encoder_features, layer_features
+from eval.features import Features, encoder_features, layer_features
+from eval.neighbours import MOST_ITEMS
 from presight import index
 from presight.console import progress
 from presight.errors import PresightError
 from presight.stage import Cost, FrozenMap, Needs, Stage
 
-Features = NDArray[np.float32]
+_BATCH = 32  # images decoded at once
 
 
 class Align(Stage):
@@ -36,7 +37,7 @@ class Align(Stage):
         exclude=True, description="folder with pairs.jsonl or pairs.csv (file, caption) and the images"
     )
     encoders: FrozenMap[str, str] = Field(exclude=True, description="name: folder of a transformers vision encoder")
-    items: int = Field(1024, ge=3, description="pairs, drawn from all; fewer if there are fewer")
+    items: int = Field(1024, ge=3, le=MOST_ITEMS, description="pairs, drawn from all; fewer if there are fewer")
     k: int = Field(20, ge=1, description="neighbours")
     text: Literal["mean", "last"] = Field("mean", description="a caption's features: mean over tokens, or the last")
     image: Literal["cls", "mean"] = Field("cls", description="an image's: the class token, or the mean over patches")
@@ -61,34 +62,52 @@ class Align(Stage):
         """Write ``alignment.json``.
 
         Raises:
-            PresightError: files changed since they were planned, pairs that cannot be read, or as `align`.
+            PresightError: files changed since they were planned, pairs or encoders that cannot be read, fewer pairs
+                than neighbours, or as `layer_features`, `encoder_features` and `align`.
         """
-        import torch
-        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-
         for name, path in self._places().items():
             if index.content(path) != self.content.get(name):
                 raise PresightError(name, "its files changed since it was planned", "run again")
         folder = self.pairs.expanduser()
         known = read_pairs(folder)
         drawn = np.sort(np.random.default_rng([0xA11, self.seed]).permutation(len(known))[: self.items])
+        if len(drawn) <= self.k:  # said before models are read, not after
+            raise PresightError(
+                "k", f"{self.k} neighbours among {len(drawn)} pairs", "ask for fewer, or give more pairs"
+            )
         files, captions = zip(*(known[row] for row in drawn), strict=True)
-        options = {"local_files_only": True}
-        model = AutoModel.from_pretrained(inputs["model"], dtype=torch.float32, **options)
-        lm = layer_features(model, AutoTokenizer.from_pretrained(inputs["model"], **options), captions, self.text)
-        encoders = {}
-        for name, place in sorted(self.encoders.items()):
-            path = Path(place).expanduser()
-            encoder = AutoModel.from_pretrained(path, dtype=torch.float32, **options)
-            processor = AutoImageProcessor.from_pretrained(path, **options)
-            chunks = [
-                encoder_features(encoder, read_images(folder, files[start : start + 32], processor), self.image)
-                for start in progress(range(0, len(files), 32), f"reading images with {name}")
-            ]
-            encoders[name] = np.concatenate(chunks, axis=1)
+        lm = self._captions(inputs["model"], captions)
+        encoders = {name: self._images(name, folder, files) for name in sorted(self.encoders)}
         done = align(lm, encoders, self.k, clamp=self.clamp, permutations=self.permutations, seed=self.seed)
         (out / "alignment.json").write_text(json.dumps(done.to_json(), indent=1))
         (out / "counts.json").write_text(json.dumps({"pairs": done.items, "encoders": len(encoders)}))
+
+    def _captions(self, path: Path, captions: Sequence[str]) -> Features:
+        """Layers of the language model, which is let go before an encoder comes."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        model = AutoModel.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return layer_features(model, tokenizer, captions, self.text)
+
+    def _images(self, name: str, folder: Path, files: Sequence[str]) -> Features:
+        """Layers of one encoder; images are held a batch at a time."""
+        import torch
+        from transformers import AutoImageProcessor, AutoModel
+
+        path = Path(self.encoders[name]).expanduser()
+        try:
+            encoder = AutoModel.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+            processor = AutoImageProcessor.from_pretrained(path, local_files_only=True)
+        except (OSError, ValueError) as error:
+            mend = "save model and image processor there with save_pretrained"
+            raise PresightError(f"encoders.{name}", f"transformers cannot load {path}", mend) from error
+        chunks = [
+            encoder_features(encoder, read_images(folder, files[start : start + _BATCH], processor), self.image)
+            for start in progress(range(0, len(files), _BATCH), f"reading images with {name}")
+        ]
+        return np.concatenate(chunks, axis=1)
 
     def _places(self) -> dict[str, Path]:
         places = {"pairs": self.pairs} | {f"encoders.{name}": Path(each) for name, each in self.encoders.items()}

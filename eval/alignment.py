@@ -100,7 +100,7 @@ def mutual_knn(first: ArrayLike, second: ArrayLike, k: int, clamp: float = 0.95)
         first: [n, d1].
         second: [n, d2], row i of the same item.
         k: neighbours; 10 is usual, *Learning to See Before Seeing* takes 20.
-        clamp: values are cut to ± this quantile of their size, as published (see `clamped`); 1 leaves them.
+        clamp: values are cut to ± this quantile of their size, layer by layer (see `clamped`); 1 leaves them.
 
     Raises:
         PresightError: arrays that are not finite [n, d] of the same items, or k out of range.
@@ -177,7 +177,9 @@ def align(
 def clamped(features: ArrayLike, quantile: float) -> NDArray[Any]:
     """Features [n, d] cut to ±limit, the mean over items of that quantile of each item's absolute values.
 
-    A few dimensions of LMs are hundreds of times larger than the rest and would be all that a cosine sees.
+    A few dimensions of LMs are hundreds of times larger than the rest and would be all that a cosine sees. The public
+    code of the metric takes one limit for all layers of a model; here every layer has its own, so that its graph does
+    not depend on which others are read.
     """
     rows = read_features("features", features)
     if quantile == 1:

@@ -68,7 +68,7 @@ def emergence(
     times, first, second = [float(each) for each in tokens], np.asarray(text), np.asarray(control)
     if first.ndim != 4 or 0 in first.shape or len(first) != len(times):
         raise PresightError("text", f"shape {first.shape}, {len(times)} milestones", "give [T, layers, seeds, items]")
-    if any(after <= before for before, after in pairwise(times)):
+    if not all(before < after for before, after in pairwise(times)):
         raise PresightError("tokens", "milestones out of order", "sort them, each once")
     if second.shape not in (first.shape, first.shape[1:]):
         raise PresightError("control", f"shape {second.shape}, but text is {first.shape}", "score the same items")

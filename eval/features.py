@@ -52,22 +52,18 @@ def layer_features(
     with _reading(base) as device:
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            lengths = torch.tensor([len(tokens[row]) for row in rows])
-            mask = torch.arange(int(lengths.max())) < lengths[:, None]  # [B, T]
-            ids = torch.zeros(mask.shape, dtype=torch.long)
-            ids[mask] = torch.tensor([token for row in rows for token in tokens[row]])
+            lengths = torch.tensor([len(tokens[row]) for row in rows], device=device)
+            mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]  # [B, T]
+            ids = torch.zeros(mask.shape, dtype=torch.long, device=device)
+            ids[mask] = torch.tensor([token for row in rows for token in tokens[row]], device=device)
             states = base(
-                input_ids=ids.to(device),
-                attention_mask=mask.long().to(device),
-                output_hidden_states=True,
-                use_cache=False,
+                input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, use_cache=False
             ).hidden_states
-            stack = torch.stack([state.float().cpu() for state in states])  # [layers, B, T, D]
             if pooling == "last":
-                pooled = stack[:, torch.arange(len(rows)), lengths - 1]
-            else:
-                pooled = stack.masked_fill(~mask[..., None], 0).sum(2) / lengths[:, None]
-            found = _put(found, rows, pooled.numpy(), len(tokens))
+                pooled = [state[range(len(rows)), lengths - 1] for state in states]
+            else:  # layer by layer: a copy of all states would be as large again as what the model holds
+                pooled = [state.float().masked_fill(~mask[..., None], 0).sum(1) / lengths[:, None] for state in states]
+            found = _put(found, rows, pooled, len(tokens))
     assert found is not None
     return found
 
@@ -88,7 +84,8 @@ def encoder_features(
         batch: images at once.
 
     Raises:
-        PresightError: no images, hidden states that are no patches, or no class token where one is asked for.
+        PresightError: no images, hidden states that are not patches in every layer (as of a Swin transformer, which
+            merges them), or no class token where one is asked for.
     """
     import torch
 
@@ -101,28 +98,30 @@ def encoder_features(
         raise PresightError("encoder", f"{name} has no patches", "take a vision transformer")
     high, wide = (sides, sides) if isinstance(sides, int) else sides
     patches, found = (pixels.shape[2] // high) * (pixels.shape[3] // wide), None
-    with _reading(tower) as device, _unmasked(tower) as options:
+    with _reading(tower) as device, _unmasked(tower) as masked:
         for start in range(0, len(pixels), batch):
             chunk = pixels[start : start + batch].to(device=device, dtype=tower.dtype)
-            noise = torch.arange(patches, device=device).float().expand(len(chunk), -1)  # or MAE shuffles its patches
-            given = {"noise": noise} if options else {}
+            ranks = torch.arange(patches, device=device).float().expand(len(chunk), -1)  # or MAE shuffles its patches
+            given = {"noise": ranks} if masked else {}
             states = tower(pixel_values=chunk, output_hidden_states=True, **given).hidden_states
-            others = states[0].shape[1] - patches if states[0].ndim == 3 else -1
+            alike = states[0].ndim == 3 and all(state.shape == states[0].shape for state in states)
+            others = states[0].shape[1] - patches if alike else -1
             if others < 0:
-                raise PresightError("encoder", f"{name}'s states are no patches", "take a vision transformer")
+                raise PresightError("encoder", f"{name}'s states are not its patches in every layer", "take a ViT")
             if pooling == "cls" and not others:
                 raise PresightError("pooling", f"{name} has no class token", "take the mean")
             pooled = [state[:, 0] if pooling == "cls" else state[:, others:].float().mean(1) for state in states]
-            rows = range(start, start + len(chunk))
-            found = _put(found, rows, torch.stack([each.float().cpu() for each in pooled]).numpy(), len(pixels))
+            found = _put(found, range(start, start + len(chunk)), pooled, len(pixels))
     assert found is not None
     return found
 
 
-def _put(found: Features | None, rows: Sequence[int], pooled: Features, items: int) -> Features:
+def _put(found: Features | None, rows: Sequence[int], pooled: Sequence[Any], items: int) -> Features:
+    """Write a batch's vectors, one tensor [B, d] a layer, to their items' rows; the first batch gives the shape."""
     if found is None:
-        found = np.empty((len(pooled), items, pooled.shape[-1]), np.float32)
-    found[:, list(rows)] = pooled
+        found = np.empty((len(pooled), items, pooled[0].shape[-1]), np.float32)
+    for layer, vectors in zip(found, pooled, strict=True):
+        layer[list(rows)] = vectors.float().cpu().numpy()
     return found
 
 
@@ -144,10 +143,11 @@ def _reading(model: Any) -> Iterator[Any]:
 def _unmasked(tower: Any) -> Iterator[bool]:
     """Masked autoencoders read whole images meanwhile; gives whether this is one."""
     ratio = getattr(tower.config, "mask_ratio", None)
+    if ratio is None:
+        yield False
+        return
+    tower.config.mask_ratio = 0.0
     try:
-        if ratio is not None:
-            tower.config.mask_ratio = 0.0
-        yield ratio is not None
+        yield True
     finally:
-        if ratio is not None:
-            tower.config.mask_ratio = ratio
+        tower.config.mask_ratio = ratio

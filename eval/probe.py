@@ -1,4 +1,4 @@
-"""What a layer's features hold: linear and nearest-neighbour probes, curves over data, and when a prior emerges.
+"""What a layer's features hold: linear and nearest-neighbour probes, and curves over amounts of data.
 
 Features stay frozen and probes small, so that a score speaks of the features. Every arm gets the same strengths to
 choose from, on validation, and the curve of that choice is kept.
@@ -161,8 +161,9 @@ def fit_neighbours(
     curve = [Trial(k, float((majority(train.labels[held[:, :k]]) == validation.labels).mean())) for k in numbers]
     best = max(curve, key=lambda trial: (trial.validation, trial.strength))
     answers = majority(train.labels[asked[:, : int(best.strength)]])
-    # beyond one neighbour there is nothing; beyond the largest number tried there may be
-    edge = best is curve[-1] and len(curve) > 1 and all(trial.validation < best.validation for trial in curve[:-1])
+    # beyond one neighbour there is nothing, nor beyond all items; beyond the largest number tried there may be
+    wider = len(curve) > 1 and numbers[-1] < len(train.labels)
+    edge = best is curve[-1] and wider and all(trial.validation < best.validation for trial in curve[:-1])
     return ProbeScores(answers, answers == test.labels, best.strength, tuple(curve), edge)
 
 
@@ -209,9 +210,10 @@ def few_shot(
     Strengths are chosen on as many validation examples a class: who has five labels has not five thousand more.
 
     Raises:
-        PresightError: a class with fewer training items than a number of shots.
+        PresightError: malformed splits, or a class with fewer training items than a number of shots.
     """
-    fewest = int(np.bincount(np.asarray(train.labels)).min())
+    train, validation, test = _read(train, validation, test)
+    fewest = int(np.unique(train.labels, return_counts=True)[1].min())
     if not shots or not 1 <= min(shots) <= max(shots) <= fewest:
         raise PresightError("shots", f"{list(shots)}, where a class has {fewest} items", "ask for from 1 to that many")
 
@@ -232,14 +234,14 @@ def data_fractions(
     """Scores from shares of the training split, and of validation, classes in proportion; smaller sets are nested.
 
     Raises:
-        PresightError: shares that are not above 0 and at most 1.
+        PresightError: malformed splits, or shares that are not above 0 and at most 1.
     """
     if not fractions or not 0 < min(fractions) <= max(fractions) <= 1:
         raise PresightError("fractions", f"{list(fractions)}", "give shares above 0, at most 1")
 
     def cut(split: Split, share: float, seed: int) -> NDArray[np.intp]:
-        sizes = np.bincount(split.labels)[split.labels]
-        order = np.argsort((class_ranks(split.labels, seed) + 0.5) / sizes, kind="stable")
+        _, classes, sizes = np.unique(split.labels, return_inverse=True, return_counts=True)
+        order = np.argsort((class_ranks(split.labels, seed) + 0.5) / sizes[classes], kind="stable")
         return np.sort(order[: max(1, math.ceil(share * len(order) - 1e-9))])
 
     return _curve(train, validation, test, tuple(map(float, fractions)), draws, probe, cut)
@@ -279,7 +281,7 @@ def _read(*splits: Split) -> list[Split]:
     """Splits in float64 with whole-number labels, all of one width."""
     read = []
     for name, (features, labels) in zip(("train", "validation", "test"), splits, strict=True):
-        x, y = read_features(name, features).astype(np.float64), np.asarray(labels)
+        x, y = read_features(name, features).astype(np.float64, copy=False), np.asarray(labels)
         if y.shape != (len(x),) or y.dtype.kind not in "iu" or y.min() < 0:
             raise PresightError(f"{name}.labels", f"{y.dtype} of shape {y.shape}", "give each item a class from 0")
         read.append(Split(x, y.astype(np.int64)))

@@ -9,6 +9,8 @@ from toy_models import tiny_encoder, tiny_lm
 from eval.align import Align, read_images, read_pairs
 from eval.alignment import align
 from eval.features import encoder_features, layer_features
+from presight import expansion, recipe
+from presight.assembly import build, dump, load, topological
 from presight.errors import PresightError
 from presight.stage import Stage
 
@@ -46,7 +48,7 @@ def models(tmp_path):
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?").save_pretrained(tmp_path / "lm")
     tiny_lm("llama").save_pretrained(tmp_path / "lm")
-    for name in ("CLIP", "ViTMAE"):
+    for name in ("CLIP", "ViT", "ViTMAE"):
         tiny_encoder(name).save_pretrained(tmp_path / name)
         sizes = dict(size={"shortest_edge": 12}, crop_size={"height": 12, "width": 12})
         CLIPImageProcessorPil(**sizes).save_pretrained(tmp_path / name)
@@ -106,6 +108,52 @@ def test_stage_is_named_by_content_not_by_place(pairs, models):
         run(settled.changed(pairs=copy), models, "out")
     with pytest.raises(PresightError, match="names no encoder"):
         stage(pairs, models, encoders={}).settle(True)
+
+
+RECIPE = """
+recipe: aligned
+stages:
+  text: {{stage: corpus.Invented, documents: 150}}
+  tokenizer: {{stage: corpus.Tokenizer, documents: $text, vocabulary: 512}}
+  random: {{stage: pretrain.Init, tokenizer: $tokenizer, model: tiny}}
+  aligned:
+    stage: eval.Align
+    model: $random
+    pairs: {folder}/pairs
+    encoders: {{clip: {folder}/CLIP, vit: {folder}/ViT}}
+    k: 2
+    items: 10
+    permutations: 19
+"""
+
+
+def test_stage_of_a_recipe_is_performed_and_published(pairs, models, tiny):
+    (models / "aligned.yaml").write_text(RECIPE.format(folder=models))
+    (aligned,) = expansion.expand(recipe.read(str(models / "aligned.yaml"))).targets()
+    assert isinstance(aligned, Align)
+    assert set(aligned.content) == {"pairs", "encoders.clip", "encoders.vit"}
+    assert load(dump(aligned)).fingerprint == aligned.fingerprint
+    for each in topological([aligned]):
+        made = tiny.store.perform(each)
+    assert made.path == tiny.store.root / "alignment" / aligned.fingerprint
+    assert made.card["stage"] == "eval.Align"
+    assert made.card["counts"] == {"pairs": 10, "encoders": 2}
+    assert [parent["kind"] for parent in made.card["parents"]] == ["checkpoint"]
+    found = json.loads((made.path / "alignment.json").read_text())
+    assert (found["items"], found["k"], len(found["null"]), set(found["best"])) == (10, 2, 19, {"clip", "vit"})
+
+
+def test_what_cannot_be_aligned_is_refused_before_it_is_read(pairs, models):
+    with pytest.raises(PresightError, match="12 neighbours among 12 pairs"):
+        run(stage(pairs, models, k=12).settle(True), models, "many")
+    with pytest.raises(PresightError, match="items"):
+        build(Align, {"model": Given(), "pairs": pairs, "encoders": {}, "items": 20_001}, "aligned")
+    (models / "CLIP" / "preprocessor_config.json").unlink()
+    with pytest.raises(PresightError, match=r"encoders\.clip: transformers cannot load"):
+        run(stage(pairs, models).settle(True), models, "bare")
+    (pairs / "pairs.jsonl").write_text("\n")
+    with pytest.raises(PresightError, match="3 neighbours among 0 pairs"):
+        run(stage(pairs, models).settle(True), models, "none")
 
 
 def test_pairs_are_read_from_lines_or_a_table(pairs):

@@ -71,8 +71,9 @@ def test_what_cannot_emerge_is_refused():
     text, control = scores(0, [0, 1], layers=2)
     with pytest.raises(PresightError, match="3 milestones"):
         emergence([1, 2, 3], text, control)
-    with pytest.raises(PresightError, match="out of order"):
-        emergence([2, 2], text, control)
+    for tokens in ([2, 2], [1, np.nan]):
+        with pytest.raises(PresightError, match="out of order"):
+            emergence(tokens, text, control)
     with pytest.raises(PresightError, match="control"):
         emergence([1, 2], text, control[:, :2])
     with pytest.raises(PresightError, match="control"):

@@ -112,3 +112,14 @@ def test_what_is_no_image_is_refused():
         encoder_features(tiny_encoder("ViT"), np.zeros((3, 12, 12)))
     with pytest.raises(PresightError, match="has no patches"):
         encoder_features(tiny_lm("llama"), np.zeros((1, 3, 12, 12)))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_an_encoder_that_merges_its_patches_is_refused(pooling):
+    from transformers import SwinConfig, SwinModel
+
+    merging = SwinModel(
+        SwinConfig(image_size=16, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=2)
+    )
+    with pytest.raises(PresightError, match="not its patches in every layer"):
+        encoder_features(merging, np.zeros((1, 3, 16, 16)), pooling)

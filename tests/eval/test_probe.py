@@ -161,6 +161,10 @@ def test_one_neighbour_is_no_edge_and_the_most_tried_is():
     train, validation, test = splits(1)
     assert not fit_neighbours(train, train, test, (1, 20)).edge  # each item is its own nearest
     assert fit_neighbours(train, validation, test, (1, 2, 20)).edge
+    odd = Split(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]), np.array([1, 0, 0, 0]))
+    asked = Split(np.array([[1.0, 0.1]]), np.array([0]))  # beside the odd one out: only a majority knows
+    assert fit_neighbours(odd, asked, asked, (1, 3)).edge
+    assert not fit_neighbours(odd.take(np.arange(3)), asked, asked, (1, 3)).edge  # none are left to ask
 
 
 # --- amounts of data --------------------
@@ -204,6 +208,17 @@ def test_few_shots_are_nested_balanced_and_equal_for_arms():
     few_shot(*arm, shots=(1, 3, 5), draws=(0, 1), probe=spy(again))
     assert all(items(a._replace(features=-a.features)) == items(b) for (a, _), (b, _) in zip(again, seen, strict=True))
     assert (few_shot(*made, shots=(3,), draws=(1,), probe=spy([])).correct[0, 0] == curve.correct[1, 1]).all()
+
+
+@pytest.mark.parametrize("step", [5, 10**12])
+def test_curves_are_those_of_any_numbers_of_classes(step):
+    made = splits(2)
+    moved = [Split(each.features, 7 + step * each.labels) for each in made]
+    for curve, amounts in ((few_shot, (2, 5)), (data_fractions, (0.1, 0.5))):
+        first, second = (curve(*each, amounts, (0,), fit_neighbours) for each in (made, moved))
+        assert (first.correct == second.correct).all()
+    with pytest.raises(PresightError, match=r"train\.labels"):
+        few_shot(made[0]._replace(labels=made[0].labels.astype(float)), *made[1:])
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.floats(0.01, 1))
