@@ -343,7 +343,7 @@ from pretrain import curves
 from pretrain.sums import Sums
 dice = random.Random({seed})
 curves.CHECKPOINT_SECONDS = -1.0 if dice.random() < 0.7 else 1e9
-when, seen, plain = dice.randint(2, 9), [], Sums.add
+when, seen, plain = dice.randint(2, 5), [], Sums.add  # three kills within sixteen steps
 def add(*given):
     seen.append(1)
     if len(seen) == when and os.environ["RANK"] == "{rank}":
