@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import toy_processes
-from toy_experiment import BATCH, ITEM, ITEMS, beside, forked, payload, varied
+from toy_experiment import BATCH, ITEM, ITEMS, PARTED, beside, forked, payload, varied
 from toy_labels import labelled
 
 from presight.assembly import dump
@@ -20,15 +20,6 @@ from pretrain.run import Course
 STEP = BATCH * ITEM
 NEVER_SAVED_BY_THE_CLOCK = "from pretrain import curves\ncurves.CHECKPOINT_SECONDS = 1e9\n"
 SAVED_EACH_STEP = "from pretrain import curves\ncurves.CHECKPOINT_SECONDS = -1.0\n"
-# parameters above this size are parted by ZeRO 3: with it the tiny model is as large models are
-PARTED = """
-from pretrain import engine
-described = engine.configuration
-def small(*given):
-    found = described(*given)
-    return found | {"zero_optimization": found["zero_optimization"] | {"stage3_param_persistence_threshold": 100}}
-engine.configuration = small
-"""
 DIES_AFTER = """
 import signal
 from pretrain.rolling import Rolling

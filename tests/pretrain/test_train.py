@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from toy_experiment import BATCH, ITEM, ITEMS, beside, forked, payload, varied
+from toy_experiment import BATCH, ITEM, ITEMS, PARTED, beside, forked, payload, varied
 
 from corpus.mixture import FILE
 from presight.errors import EXIT_DIVERGED, PresightError
@@ -149,19 +149,8 @@ def variants(tiny, tmp_path_factory):
         name: (beside(tiny.store, root / name, tiny.mixture), varied(tiny.train, **fields))
         for name, fields in ways.items()
     }
-    done = forked(*jobs.values(), before=LIMITS + INJECTED)
+    done = forked(*jobs.values(), before=PARTED + INJECTED)
     return {name: store.path(stage) for name, (store, stage) in jobs.items()} | {"done": done, "nan job": jobs["nan"]}
-
-
-# parameters above this size are parted by ZeRO 3: with it the tiny model is as large models are
-LIMITS = """
-from pretrain import engine
-described = engine.configuration
-def small(*given):
-    found = described(*given)
-    return found | {"zero_optimization": found["zero_optimization"] | {"stage3_param_persistence_threshold": 100}}
-engine.configuration = small
-"""
 
 
 def test_accumulation_changes_nothing(lm, variants):

@@ -33,6 +33,17 @@ except PresightError as error:
 """
 
 
+# parameters above this size are parted by ZeRO 3: with it the tiny model is as large models are
+PARTED = """
+from pretrain import engine
+described = engine.configuration
+def small(*given):
+    found = described(*given)
+    return found | {"zero_optimization": found["zero_optimization"] | {"stage3_param_persistence_threshold": 100}}
+engine.configuration = small
+"""
+
+
 @dataclass
 class Tiny:
     """A store with the stages that are in it; ``train`` makes more of them."""
