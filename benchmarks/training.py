@@ -45,10 +45,11 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
 
     from pretrain import engine
     from pretrain.batches import Batch, Items
+    from pretrain.course import Course
     from pretrain.curves import Speed
     from pretrain.loss import Objective
     from pretrain.rolling import Rolling, State
-    from pretrain.run import Course, Run
+    from pretrain.run import Run
     from pretrain.train import Train
 
     data = tokens(name, vocabulary, steps + 2)
@@ -62,7 +63,7 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
     course, speed = Course(0, count * batch, batch, 0), Speed(None, None, "", 1)
     rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
-    run = Run(stage, Path("."), items, None, made, course, rolling, State(), quiet, speed)
+    run = Run(stage, stage.learning_rate, Path("."), items, None, made, course, rolling, State(), quiet, speed)
     times, waits = [], []
     for ready, waited in Items.batches(items, [course.bounds(step) for step in range(count)]):
         began = time.perf_counter()

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from corpus.documents import INDEX, read_source
 from presight.console import Track
+from presight.errors import PresightError
 from presight.stage import Cost, Needs, Stage
 
 END = "<|endoftext|>"
@@ -66,3 +67,19 @@ class Tokenizer(Stage):
             left -= len(document.text)
             if left <= 0:
                 return
+
+
+def end_of_text(folder: Path) -> str:
+    """How the end-of-text token of a tokenizer in the transformers format is spelled.
+
+    Raises:
+        PresightError: no fast tokenizer is there, or it has no such token.
+    """
+    missing = [name for name in ("tokenizer.json", "tokenizer_config.json") if not (folder / name).exists()]
+    if missing:
+        raise PresightError(str(folder), f"has no {missing[0]}", "give a tokenizer saved by transformers")
+    token = json.loads((folder / "tokenizer_config.json").read_text()).get("eos_token")
+    spelled = token.get("content") if isinstance(token, dict) else token
+    if not spelled:
+        raise PresightError(str(folder), "its tokenizer has no end-of-text token", "set eos_token and save it again")
+    return str(spelled)

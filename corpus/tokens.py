@@ -29,7 +29,9 @@ class Tokenize(PartedStage):
     version = "1"
 
     documents: Annotated[Stage, Needs("documents")]
-    tokenizer: Annotated[Stage, Needs("tokenizer")]
+    tokenizer: Annotated[Stage, Needs("tokenizer", "checkpoint")] = Field(
+        description="$tokenizer, or a checkpoint to go on from: its own"
+    )
     heldout: float = Field(0.03, gt=0, lt=1, description="share of documents never trained on, chosen by their hash")
 
     def estimate(self) -> Cost:
@@ -41,7 +43,7 @@ class Tokenize(PartedStage):
         folder = inputs["documents"]
         described = json.loads((folder / INDEX).read_text())["sources"]
         track = Track(sum(each["bytes"] for each in described.values()) / self.parts, f"tokenising part {shard + 1}")
-        step = self._step(inputs["tokenizer"] / "tokenizer.json", scratch(out))
+        step = self._step(inputs["tokenizer"], scratch(out))
         parts = {source: self._source(step, shard, source, out, inputs, track) for source in sorted(described)}
         (scratch(out) / f"part-{shard:05d}.json").write_text(json.dumps(parts))
 
@@ -49,12 +51,12 @@ class Tokenize(PartedStage):
         """Datatrove's tokenizing step: one for all sources, since loading it takes a tenth of a second."""
         from datatrove.pipeline.tokens import DocumentTokenizer
 
-        from corpus.tokenizer import END
+        from corpus.tokenizer import end_of_text
 
         step = DocumentTokenizer(
             str(work),
-            str(tokenizer),
-            eos_token=END,
+            str(tokenizer / "tokenizer.json"),
+            eos_token=end_of_text(tokenizer),
             shuffle_documents=False,  # the sampler permutes items
             save_final_metadata=False,  # it would write this machine's path
             batch_size=1000,

@@ -48,12 +48,15 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def alive(path: Path) -> bool:
-    """Whether somebody holds ``path``: here, by the lock that its children inherit; elsewhere, by its heartbeat."""
+    """Whether somebody holds ``path``: here, by the lock that its children inherit; elsewhere, by its heartbeat.
+
+    The owner that this job was before SLURM requeued it is dead without waiting for silence.
+    """
     owner = read(path)
     if owner is None:
         return False
     if owner.get("boot", boot_id()) != boot_id():
-        return not _silent(path)
+        return not _before(owner) and not _silent(path)
     try:
         with path.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,6 +65,12 @@ def alive(path: Path) -> bool:
         return True
     except FileNotFoundError:
         return False
+
+
+def _before(owner: dict[str, Any]) -> bool:
+    """Whether the owner is this very SLURM job before it was requeued: SLURM ends a job before it starts it again."""
+    job, restart = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "0")
+    return bool(job) and owner.get("slurm_job") == job and str(owner.get("slurm_restart") or "0") != restart
 
 
 def _silent(path: Path) -> bool:

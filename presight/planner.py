@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from presight.console import number
 from presight.executor import needed
@@ -104,8 +104,19 @@ def _speeds(store: Store) -> dict[str, float]:
     return {stage: statistics.median(ratios) for stage, ratios in seen.items()}
 
 
-def show(found: Plan, as_json: bool) -> None:
-    """Print a plan."""
+class Addition(Protocol):
+    """What the stages of one folder add to a plan."""
+
+    def record(self) -> dict[str, Any]:
+        """For machines: more keys of the plan."""
+
+    def show(self) -> None:
+        """Print it."""
+
+
+def show(found: Plan, as_json: bool, addition: Addition | None = None) -> None:
+    """Print a plan, and what is added to it."""
+    more = addition.record() if addition else {}
     if as_json:
         print(
             json.dumps(
@@ -115,6 +126,7 @@ def show(found: Plan, as_json: bool) -> None:
                     "jobs": found.jobs,
                     "left_out": found.left_out,
                     "stages": [_record(line) for line in found.lines],
+                    **more,
                 },
                 indent=1,
             )
@@ -158,6 +170,8 @@ def show(found: Plan, as_json: bool) -> None:
         print(f"{runs} stages to run, {number(tokens)} tokens, {about}")
     else:
         print("everything is made")
+    if addition:
+        addition.show()
 
 
 def _record(line: Line) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from presight.errors import PresightError, nearest
+from pretrain.engine import BUCKET
 from pretrain.model import COUNTED, FORMULA, Shape, shape
 from pretrain.peaks import Dtype, Utilisation, card, matmul_peak, published
 
-BUCKET = 500_000_000  # elements of DeepSpeed's reduction buffer (reduce_bucket_size), however small the model
 GATHERED = 1_000_000_000  # parameters that stage 3 keeps gathered at most (stage3_max_live_parameters)
 CHUNK = 512  # tokens whose logits the chunked loss holds at once: pretrain.loss.CHUNK
 HEADROOM = 0.9  # share of a card's memory that tensors may fill; our assumption for all that is not counted
@@ -88,16 +88,16 @@ def memory(model: Shape, layout: Layout) -> Memory:
     With offload the master copy, the states and the parted gradients are the host's.
     """
     parameters, e, n = model.parameters(layout.vocabulary), layout.width, layout.gpus
-    part = parameters / n
+    part, bucket = parameters / n, min(BUCKET, parameters)
     weights = e * parameters if layout.zero < 3 else e * part + (e * min(parameters, GATHERED) if n > 1 else 0)
     # fp32 gradient accumulation has DeepSpeed take another optimizer at stage 1 in bf16: no bucket, nothing parted
     whole = layout.zero == 1 and layout.dtype == "bf16" and not layout.offload
     if layout.zero == 0:
         gradients = 4.0 * parameters
     elif layout.zero == 1:
-        gradients = 4.0 * parameters + (e * parameters if whole else 4 * BUCKET)
+        gradients = 4.0 * parameters + (e * parameters if whole else 4 * bucket)
     else:
-        gradients = (0.0 if layout.offload else 4 * part) + e * BUCKET
+        gradients = (0.0 if layout.offload else 4 * part) + e * bucket
     optimizer = (4 * part if layout.zero else 0.0) + _states(model, layout, whole) * (1 / n if layout.zero else 1)
     host = 0.0
     if layout.offload:  # the gradients' part twice from stage 2 on: as it is added up, and as the step reads it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pretrain.guard import WINDOW
 from pretrain.model import FORMULA
+from pretrain.monitors import Monitor, scalars
 from pretrain.rolling import State
 
 if TYPE_CHECKING:
@@ -28,10 +30,11 @@ class Curves:
         out: the run's folder.
         state: of the checkpoint it goes on from: lines after it are written again.
         chief: whether this rank writes.
+        watched: monitors that show what is written.
     """
 
-    def __init__(self, out: Path, state: State, chief: bool) -> None:
-        self._out, self._step = out, state.step
+    def __init__(self, out: Path, state: State, chief: bool, watched: Sequence[Monitor] = ()) -> None:
+        self._out, self._step, self._watched = out, state.step, watched
         self._files: dict[str, Any] = {}
         if chief:
             (out / "log").mkdir(exist_ok=True)
@@ -43,13 +46,15 @@ class Curves:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for file in self._files.values():
-            file.close()
+        for open_one in (*self._files.values(), *self._watched):
+            open_one.close()
 
     def write(self, name: str, line: dict[str, Any]) -> None:
         """Append a line."""
         if name in self._files:
             self._files[name].write(json.dumps(line) + "\n")
+            for each in self._watched:
+                each.write(line["step"], scalars(line))
 
     def flush(self) -> None:
         """Hand what was written to the system: a checkpoint that is marked complete counts on it."""

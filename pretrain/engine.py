@@ -13,6 +13,7 @@ Optimizer = Literal["adamw", "muon"]
 
 BETAS = (0.9, 0.95)
 MUON_MOMENTUM = 0.95
+BUCKET = 500_000_000  # elements reduced at once, at most: DeepSpeed reserves them however small the model
 PATIENCE = timedelta(minutes=30)  # of a collective: a rank may be saving, compiling, or waiting for a disk
 
 
@@ -88,6 +89,8 @@ def engine(
     import deepspeed
     import torch
 
+    parameters = sum(p.numel() for p in module.parameters())
+    config["zero_optimization"]["reduce_bucket_size"] = min(BUCKET, parameters)
     if optimizer == "muon":
         embedded = {id(each.weight) for each in module.modules() if isinstance(each, torch.nn.Embedding)}
         head = module.model.get_output_embeddings()

@@ -27,7 +27,7 @@ class Init(Stage):
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Initialise and save."""
         from pretrain.model import configuration, initialise
-        from pretrain.train import words
+        from pretrain.vocabulary import words
 
         size, end = words(inputs["tokenizer"])
         initialise(configuration(self.model, size, self.context, end), self.seed).save_pretrained(out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from presight.errors import PresightError, nearest
 
@@ -71,6 +71,21 @@ def shape(name: str) -> Shape:
     if name not in SHAPES:
         raise PresightError("model", f"{name!r} is no size", nearest(name, SHAPES))
     return SHAPES[name]
+
+
+def flops(model: Any, context: int) -> float:
+    """`Shape.flops` of any transformers causal LM: floating-point operations of a training step, per token.
+
+    Args:
+        model: its parameters are counted: all with two dimensions or more but the input embedding, which is a look-up
+            unless it is the output embedding, too. Of a mixture of experts every expert is counted: too many.
+        context: tokens of a sequence.
+    """
+    config = model.config.get_text_config()
+    head, looked_up = model.get_output_embeddings(), model.get_input_embeddings().weight
+    tied = head is not None and head.weight is looked_up
+    multiplied = sum(p.numel() for p in model.parameters() if p.ndim > 1 and (p is not looked_up or tied))
+    return 6.0 * multiplied + 12.0 * config.num_hidden_layers * config.hidden_size * context
 
 
 def configuration(name: str, vocabulary: int, context: int, end: int) -> LlamaConfig:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from presight.errors import PresightError
 
 COMPLETE = "COMPLETE"  # written last; what a run knows of itself, as JSON
 SKIPPED = "skipped.json"
+_UNWRITTEN = re.compile("inline_container|PytorchStreamWriter")  # all that torch says of a disk that is full
 
 
 @dataclass(slots=True)
@@ -123,7 +127,12 @@ class Rolling:
 
 def write(engine: Any, folder: Path, tag: str, state: State, world: int, zero: int, rank: int) -> None:
     """Write a checkpoint by all ranks; its mark, by rank 0, when every file is there."""
-    engine.save_checkpoint(str(folder), tag=tag)
+    try:
+        engine.save_checkpoint(str(folder), tag=tag)
+    except RuntimeError as error:
+        if not _UNWRITTEN.search(str(error)):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / tag)) from error
     _barrier()
     if rank == 0:
         known = {name: getattr(state, name) for name in State.__dataclass_fields__}

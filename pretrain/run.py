@@ -13,45 +13,18 @@ from presight.console import Track
 from presight.errors import PresightError
 from pretrain import engine
 from pretrain.batches import IGNORED, Batch, Items
+from pretrain.course import CHECKPOINTS, STATE, Course
 from pretrain.curves import HELDOUT, METRICS, Curves, Pace, Speed
 from pretrain.guard import Guard
 from pretrain.interruption import Interruption, going_on
-from pretrain.rolling import Rolling, State
+from pretrain.monitors import Monitor, monitors
+from pretrain.rolling import Rolling, State, read, write
 from pretrain.schedule import learning_rate, milestones
 from pretrain.sums import Sums
 
 if TYPE_CHECKING:
     from pretrain.heldout import Heldout
     from pretrain.train import Train
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Which items of the mixture a run reads, in which steps.
-
-    Attributes:
-        first: item it begins with.
-        last: item it stops before.
-        batch: items a step; the last step takes what is left.
-        before: steps done by the runs it goes on from.
-    """
-
-    first: int
-    last: int
-    batch: int
-    before: int
-
-    @property
-    def steps(self) -> int:
-        """How many."""
-        return -(-(self.last - self.first) // self.batch)
-
-    def bounds(self, step: int, rank: int = 0, world: int = 1) -> tuple[int, int]:
-        """The items of a step (counted over all runs) that a rank reads: one stretch each, the last may be short."""
-        start = self.first + (step - self.before) * self.batch
-        share = self.batch // world
-        mine = start + rank * share, start + (rank + 1) * share
-        return min(mine[0], self.last), min(mine[1], self.last)
 
 
 class Spike(Exception):
@@ -64,9 +37,10 @@ class Spike(Exception):
 
 @dataclass(slots=True)
 class Run:
-    """A run in progress, on one of its ranks."""
+    """A run in progress, on one of its ranks; ``peak`` is its highest learning rate."""
 
     stage: Train
+    peak: float
     out: Path
     items: Items
     heldout: Heldout
@@ -101,8 +75,7 @@ class Run:
             pace = Pace(self)
             if stage.spikes == "skip" and self.rolling.newest() is None:
                 self.rolling.save(self.engine, self.state)  # somewhere to roll back to
-            if self.state.step in due:
-                self._look(curves)
+            self._pause(curves, due)
             rank, world = self.rolling.rank, self.rolling.world
             ahead = [course.bounds(step, rank, world) for step in range(self.state.step, end)]
             for batch, waited in self.items.batches(ahead):
@@ -112,8 +85,7 @@ class Run:
                 pace.stepped(waited)
                 if stopping and self.state.step < end:
                     self._give_way(curves)
-                if self.state.step in due:
-                    self._look(curves)
+                self._pause(curves, due)
                 if saving and self.state.step < end:
                     curves.flush()
                     self.rolling.save(self.engine, self.state)
@@ -123,7 +95,11 @@ class Run:
 
     def _curves(self) -> Curves:
         """The curves, cut back to what the checkpoint knows; the guard learns the losses that led up to it."""
-        curves = Curves(self.out, self.state, self.chief)
+        watched: list[Monitor] = []
+        if self.chief and self.stage.monitors:
+            name, fields = self.stage.fingerprint, self.stage.identity()
+            watched = monitors(self.stage.monitors, self.out / "log", self.state.step, name, fields)
+        curves = Curves(self.out, self.state, self.chief, watched)
         self.guard = Guard(curves.losses())
         return curves
 
@@ -157,7 +133,7 @@ class Run:
             steps,
             warmup=stage.warmup_steps(steps),
             decay=round(stage.cooldown * steps),
-            peak=stage.learning_rate,
+            peak=self.peak,
             final=stage.final,
         )
 
@@ -206,6 +182,18 @@ class Run:
         found = engine.agreed(np.concatenate([sums.vector, flags]))
         sums.vector = found[:-2]
         return bool(found[-2]), bool(found[-1])
+
+    def _pause(self, curves: Curves, due: set[int]) -> None:
+        """What is done between two steps: held-out losses at those that are due, and checkpoints that are kept."""
+        if self.state.step in due:
+            self._look(curves)
+        every, tokens = self.stage.keep_every, self.state.items * self.items.mixture.item
+        if not every or tokens % every or self.state.step == self.course.before:
+            return
+        folder = self.out / CHECKPOINTS / f"{tokens:015d}"
+        if read(folder / STATE) is None:
+            engine.save(self.engine, folder)
+            write(self.engine, folder, STATE, self.state, self.rolling.world, self.rolling.zero, self.rolling.rank)
 
     def _look(self, curves: Curves) -> None:
         """Take the held-out losses, and keep the model where asked; once for a step, whatever kills come between."""

@@ -13,17 +13,19 @@ from pydantic import Field
 from presight.errors import EXIT_DIVERGED, PresightError
 from presight.ranks import ranks
 from presight.stage import Cost, Needs, Stage, scratch
+from pretrain.course import STATE, Course, beginning, check
 from pretrain.engine import Optimizer
 from pretrain.model import shape
+from pretrain.monitors import Name as Monitors
 from pretrain.schedule import Name
+from pretrain.search import chosen
+from pretrain.vocabulary import vocabulary, vocabulary_of, words
 
 if TYPE_CHECKING:
     from pretrain.batches import Items
     from pretrain.interruption import Interruption
     from pretrain.rolling import Checkpoint, Rolling
-    from pretrain.run import Course, Spike
-
-STATE = "state"  # of a link that others go on from: optimizer and all, as DeepSpeed keeps it
+    from pretrain.run import Spike
 
 
 class Train(Stage):
@@ -42,9 +44,12 @@ class Train(Stage):
     start: Annotated[Stage, Needs("checkpoint")] | None = Field(
         None, description="weights to begin with; where it kept its state, the run goes on from there"
     )
+    start_at: int | None = Field(None, ge=1, description="tokens of a start with keep_every; default: its end")
     until: int | None = Field(None, ge=1, description="tokens of the mixture to stop at; default: all of it")
     model: str = Field("1m", description="a size of the table in pretrain/model.py; not used with a start")
-    learning_rate: float = Field(3e-3, gt=0, description="at its peak")
+    learning_rate: Annotated[float, Field(gt=0)] | Annotated[Stage, Needs("rate")] = Field(
+        3e-3, description="at its peak: a number, or a search's choice"
+    )
     seed: int = Field(0, ge=0, description="of the initial weights: the unit of replication")
     batch: int = Field(16, ge=1, description="items a step, over all ranks")
     optimizer: Optimizer = Field("adamw", description="muon: orthogonalised steps for the matrices of the blocks")
@@ -63,9 +68,13 @@ class Train(Stage):
     milestones: int = Field(7, ge=2, description="log-spaced times at which it is taken")
     keep_milestones: bool = Field(False, description="keep the model at each of them, under milestones/<tokens>")
     keep_state: bool = Field(False, description="keep what another run needs to go on from the end of this one")
+    keep_every: int | None = Field(
+        None, ge=1, description="tokens between checkpoints that are kept with their state, under checkpoints/<tokens>"
+    )
     spikes: Literal["stop", "skip"] = Field(
         "stop", exclude=True, description="at a loss beyond six sigma: stop, or roll back and leave the step out"
     )
+    monitors: tuple[Monitors, ...] = Field((), exclude=True, description="tensorboard | wandb: show the curves there")
     micro_batch: int | None = Field(
         None, exclude=True, description="items at once, a rank; default as many as there are"
     )
@@ -77,18 +86,23 @@ class Train(Stage):
     def estimate(self) -> Cost:
         """Tokens that are read and the arithmetic they take."""
         whole = self.mixture.estimate().tokens
-        first = self.start.until or 0 if self.start is not None and self._goes_on(self.start) else 0  # type: ignore[attr-defined]
-        tokens = max(0, min(self.until or whole, whole) - first)
-        flops = self.flops(vocabulary(self), getattr(self.mixture, "item", 256))
-        return Cost(tokens=tokens, flops=tokens * (flops or 0.0))
+        tokens = max(0, min(self.until or whole, whole) - self.first(whole))
+        size = self.size()
+        each = shape(size).flops(vocabulary(self), getattr(self.mixture, "item", 256)) if size else 0.0
+        return Cost(tokens=tokens, flops=tokens * each)
 
-    def flops(self, vocabulary: int, context: int) -> float | None:
-        """Floating-point operations of a training step, per token; None for a start that has no size of ours."""
+    def first(self, whole: int) -> int:
+        """Tokens of the mixture that the run it goes on from has read, of ``whole``."""
+        if self.start is None or not self.goes_on(self.start):
+            return 0
+        return self.start_at or self.start.until or whole  # type: ignore[attr-defined]
+
+    def size(self) -> str | None:
+        """The size that it begins with, of the table; None for a start from elsewhere."""
         first = self
         while isinstance(first.start, Train):
             first = first.start
-        named = first.model if first.start is None else getattr(first.start, "model", None)
-        return None if named is None else shape(named).flops(vocabulary, context)
+        return first.model if first.start is None else getattr(first.start, "model", None)
 
     def arithmetic(self) -> str:
         """The way its arithmetic is cut up: last bits depend on it."""
@@ -101,13 +115,14 @@ class Train(Stage):
         """Steps of the warm-up, of so many."""
         return round(self.warmup * steps) if self.warmup < 1 else round(self.warmup)
 
-    def _goes_on(self, start: Stage) -> bool:
+    def goes_on(self, start: Stage) -> bool:
         """Whether a start is a run on this very mixture whose items we go on with."""
-        return isinstance(start, Train) and start.keep_state and start.mixture == self.mixture
+        kept = isinstance(start, Train) and bool(start.keep_every if self.start_at else start.keep_state)
+        return kept and start.mixture == self.mixture  # type: ignore[attr-defined]
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Train, or go on from the last complete rolling checkpoint."""
-        from pretrain import engine
+        from pretrain import engine, node
         from pretrain.batches import Items
         from pretrain.interruption import Interruption
         from pretrain.rolling import Rolling, read
@@ -115,18 +130,24 @@ class Train(Stage):
 
         rank, world = ranks()
         items = Items(inputs["mixture"], verify=rank == 0, documents=self.documents, labels=inputs.get("labels"))
-        self._check(items, self.micro_batch or self.batch // world, world)
-        begun = read(inputs["start"] / STATE) if "start" in inputs else None
-        course = self._course(items, begun)
+        check(self, items, self.micro_batch or self.batch // world, world)
+        start = beginning(self, inputs)
+        begun = read(start / STATE) if start else None
+        course = Course.of(self, items, begun)
         rolling = Rolling(scratch(out) / "rolling", rank, world, self.zero)
         with Interruption().watched() as interruption:
             engine.begin()
+            node.examine(self.resources.gpus)
             while True:
                 try:
-                    self._attempt(out, inputs, items, course, begun, rolling, interruption)
+                    self._attempt(out, inputs, items, course, start, begun, rolling, interruption)
                     break
                 except Spike as spike:
                     self._leave_out(spike, rolling)
+                except RuntimeError as error:
+                    if fault := node.fault(error):
+                        raise fault from error
+                    raise
         if rank == 0:
             for path in (items.folder / "tokenizer").iterdir():
                 shutil.copyfile(path, out / path.name)
@@ -137,6 +158,7 @@ class Train(Stage):
         inputs: Mapping[str, Path],
         items: Items,
         course: Course,
+        start: Path | None,
         begun: Checkpoint | None,
         rolling: Rolling,
         interruption: Interruption,
@@ -146,12 +168,13 @@ class Train(Stage):
         from pretrain.curves import Speed
         from pretrain.heldout import Heldout
         from pretrain.loss import Objective
+        from pretrain.model import flops
         from pretrain.rolling import State, write
         from pretrain.run import Run
 
         world = rolling.world
         micro = self.micro_batch or self.batch // world
-        model = self._model(items, inputs)
+        model = self._model(items, inputs, start)
         if self.checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         clip = 0.0 if self.optimizer == "muon" else self.clip
@@ -161,7 +184,8 @@ class Train(Stage):
         universal = bool(found and place != found.folder)
         if universal:
             resolved["checkpoint"] = {"load_universal": True}
-        made = engine.engine(Objective(model), resolved, self.learning_rate, self.decay, self.optimizer)
+        rate = chosen(self.learning_rate, inputs)
+        made = engine.engine(Objective(model), resolved, rate, self.decay, self.optimizer)
         if rolling.rank == 0:
             # no payload: how the arithmetic is cut into micro-batches and shards is not what the run is
             (out / "log").mkdir(exist_ok=True)
@@ -176,8 +200,8 @@ class Train(Stage):
         state.skipped = rolling.left_out()
         heldout = Heldout.read(items.folder, items.mixture.item, self.heldout_items)
         peak = peaks.peak(self.dtype)
-        speed = Speed(self.flops(model.config.vocab_size, items.mixture.item), peak.flops, peak.source, world)
-        run = Run(self, out, items, heldout, made, course, rolling, state, interruption, speed)
+        speed = Speed(flops(model, items.mixture.item), peak.flops, peak.source, world)
+        run = Run(self, rate, out, items, heldout, made, course, rolling, state, interruption, speed)
         run.train()
         if self.keep_state:
             write(made, out, STATE, run.state, world, self.zero, rolling.rank)
@@ -198,55 +222,12 @@ class Train(Stage):
             raise PresightError("loss", f"{spike.fault} at step {spike.step + 1}", mend, EXIT_DIVERGED) from None
         rolling.leave_out(spike.step)
 
-    def _check(self, items: Items, micro: int, world: int) -> None:
-        """Refuse what cannot be run, in one sentence."""
-        if not micro or self.batch % (micro * world):
-            ranks = f" of each of {world} ranks" if world > 1 else ""
-            raise PresightError(
-                "micro_batch", f"{micro}{ranks} does not divide the batch of {self.batch}", "give a divisor"
-            )
-        if self.dtype == "bf16" and self.zero == 0:
-            raise PresightError("zero", "0 cannot accumulate the gradients of bf16 in fp32", "give 1, 2 or 3")
-        if self.optimizer == "muon" and self.dtype == "bf16" and self.zero == 1:
-            raise PresightError("zero", "1 has no Muon in bf16", "give 2")
-        if self.schedule == "decay" and self.start is None:
-            raise PresightError("start", "is not given, but decay is a branch", "name a run that kept its state")
-        if self.schedule == "stable" and 0 < self.warmup < 1:
-            problem = f"{self.warmup} is a share of the steps, and a trunk does not know how many it will have"
-            raise PresightError("warmup", problem, "give steps: 1 or more, or 0")
-        item, step = items.mixture.item, self.batch * items.mixture.item
-        if self.until is not None and self.until > len(items) * item:
-            raise PresightError(
-                "until", f"{self.until} tokens of a mixture of {len(items) * item}", "raise the mixture's budget"
-            )
-        if self.keep_state and ((self.until or len(items) * item) % step):
-            problem = f"{self.until or len(items) * item} tokens are no whole number of steps of {step}"
-            raise PresightError("until", problem, f"give a multiple of {step}")
-
-    def _course(self, items: Items, begun: Checkpoint | None) -> Course:
-        from pretrain.run import Course
-
-        item = items.mixture.item
-        first, before = 0, 0
-        if begun is not None and self.start is not None:
-            if self.schedule == "cosine":
-                raise PresightError("schedule", "a cosine cannot go on from another run", "give wsd, stable or decay")
-            first, before = (begun.state.items if self._goes_on(self.start) else 0), begun.state.step
-        elif self.schedule == "decay":
-            raise PresightError("start", "kept no state to go on from", "give it keep_state: true")
-        last = len(items) if self.until is None else -(-self.until // item)
-        if last <= first:
-            raise PresightError(
-                "until", f"{last * item} tokens are read before it begins", f"give over {first * item}"
-            )
-        return Course(first, last, self.batch, before)
-
-    def _model(self, items: Items, inputs: Mapping[str, Path]) -> Any:
+    def _model(self, items: Items, inputs: Mapping[str, Path], start: Path | None) -> Any:
         """Fresh weights of a named size, or those of the start, whose tokenizer must be the mixture's."""
         from pretrain.model import configuration, initialise
 
         size, end = words(items.folder / "tokenizer")
-        if self.start is None:
+        if start is None:
             return initialise(configuration(self.model, size, items.mixture.item, end), self.seed)
         import torch
         from transformers import AutoModelForCausalLM
@@ -254,34 +235,9 @@ class Train(Stage):
         if vocabulary_of(inputs["start"]) != vocabulary_of(items.folder / "tokenizer"):
             problem = "its words are not those that the mixture was tokenised with"
             raise PresightError("start", problem, "tokenise with the tokenizer of the checkpoint")
-        return AutoModelForCausalLM.from_pretrained(inputs["start"], dtype=torch.float32)
+        return AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
 
 
 def way(ranks: int, accumulation: int, dtype: str, zero: int) -> str:
     """The name of a way to cut up the arithmetic of a step."""
     return f"ranks={ranks}/accumulation={accumulation}/{dtype}/zero={zero}"
-
-
-def words(folder: Path) -> tuple[int, int]:
-    """Size of a tokenizer's vocabulary and its end-of-text token."""
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    return len(tokenizer), int(tokenizer.eos_token_id)
-
-
-def vocabulary(stage: Stage) -> int:
-    """The size of the vocabulary that a stage stands on, for estimates; 32,768 where none is stated."""
-    found = getattr(stage, "vocabulary", None)
-    if isinstance(found, int):
-        return found
-    sizes = [vocabulary(parent) for parent in stage.inputs().values()]
-    return min(sizes, default=32768)
-
-
-def vocabulary_of(folder: Path) -> dict[str, int]:
-    """The words of the tokenizer in a folder, by their spelling."""
-    from transformers import AutoTokenizer
-
-    found: dict[str, int] = AutoTokenizer.from_pretrained(folder).get_vocab()
-    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,12 +13,9 @@ from corpus.documents import FILES, capped, check_name, write_index, write_sourc
 from corpus.sources import public
 from corpus.sources.records import Ledger
 from presight import index
-from presight.console import say
-from presight.errors import PresightError, Unavailable, nearest
-from presight.packages import cache_root
+from presight.errors import PresightError, nearest
+from presight.hub import commit, line
 from presight.stage import Cost, FrozenMap, Stage
-
-REVISIONS = "hub.json"  # in the cache: commits once looked up, so that a recipe means the same data tomorrow
 
 
 class Dataset(BaseModel, frozen=True, extra="forbid"):
@@ -83,7 +78,7 @@ class Hub(Stage):
             if source in self.paths:
                 content[source] = index.content(Path(self.paths[source]).expanduser())
             else:
-                found = commit(dataset.id, dataset.revision or "main", f"datasets.{source}.revision", fetch)
+                found = commit("dataset", dataset.id, dataset.revision or "main", f"datasets.{source}.revision", fetch)
                 datasets[source] = dataset.model_copy(update={"revision": found})
         return self.changed(sources=(), datasets=FrozenMap(datasets), content=FrozenMap(content))
 
@@ -158,47 +153,8 @@ class Hub(Stage):
             raise
         except Exception as error:  # of the network, the hub, or any format
             mend = "check its id, config, files, split and revision, log in if it is gated, or name a copy in paths"
-            raise PresightError(ledger.field, f"{dataset.id} cannot be read ({_line(error)})", mend) from error
+            raise PresightError(ledger.field, f"{dataset.id} cannot be read ({line(error)})", mend) from error
         ledger.close()
-
-
-def commit(name: str, revision: str, field: str, fetch: bool) -> str:
-    """The commit that a branch or tag of a dataset stood for when it was first looked up.
-
-    Raises:
-        PresightError: not looked up yet and not to be now, or no such dataset; Unavailable: the hub is out of reach.
-    """
-    path = cache_root() / REVISIONS
-    try:
-        known = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # not there, or damaged: it is looked up again
-        known = {}
-    key = f"{name}@{revision}"
-    if key in known:
-        return str(known[key])
-    if not fetch:
-        raise PresightError(
-            field,
-            f"{revision!r} of {name} may change and no commit of it is known yet",
-            "write one, or run online once",
-        )
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        found = HfApi().dataset_info(name, revision=revision).sha
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        mend = "check the id and revision; if it is gated, accept its terms and log in with `hf auth login`"
-        raise PresightError(field, f"the hub shows no {key}", mend) from error
-    except Exception as error:  # of any layer of the network
-        mend = "write a commit, or name a copy in paths"
-        raise Unavailable(field, f"the hub cannot be asked for {key} ({_line(error)})", mend) from error
-    say(f"{field}: {key} is {found}; write that to share it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({**known, key: found}, indent=1))
-    temporary.replace(path)
-    return str(found)
 
 
 def _entry(dataset: Dataset) -> public.Corpus | None:
@@ -207,7 +163,3 @@ def _entry(dataset: Dataset) -> public.Corpus | None:
         if (entry.id, entry.config, entry.files) == (dataset.id, dataset.config, dataset.files):
             return entry
     return None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".")

@@ -90,19 +90,30 @@ def _stop(signal_number: int, _: object) -> NoReturn:
     sys.exit(128 + signal_number)
 
 
-def plan(recipe: Recipe, scale: Scale = None, set_: Set = None, root: Root = HERE, json_output: Json = False) -> None:
+def plan(
+    recipe: Recipe,
+    scale: Scale = None,
+    set_: Set = None,
+    gpu: Annotated[str | None, typer.Option(help="A100, H100, …: memory, tokens/s, GPU-hours of pretraining.")] = None,
+    mfu: Annotated[float | None, typer.Option(help="Share of its peak; default: what others publish.")] = None,
+    root: Root = HERE,
+    json_output: Json = False,
+) -> None:
     """Show what a recipe would do and could detect.
 
     The tree of its stages: what is done, what is to run, tokens, minutes, and the smallest detectable effect of each
-    comparison with the variances it assumes.
+    comparison with the variances it assumes. With --gpu, or where the recipe asks for GPUs, what pretraining takes
+    there; and what chains of budgets save.
     """
     from presight import planner
     from presight import recipe as recipes
+    from presight.cli import forecasts
     from presight.expansion import expand
     from presight.store import Store
 
     graph = expand(recipes.read(recipe, scale, set_ or ()))
-    planner.show(planner.plan(graph, Store(root / "store")), json_output)
+    found = planner.plan(graph, Store(root / "store"))
+    planner.show(found, json_output, forecasts.of(graph, gpu, mfu))
 
 
 def report(recipe: Recipe, root: Root = HERE) -> None:
@@ -121,10 +132,12 @@ def stage(
     file: Annotated[Path, typer.Argument(help="A stage as `presight show --stage` prints it.")],
     root: Root = HERE,
     shard: Annotated[int | None, typer.Option(help="One shard of a sharded stage.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait where another process is at it.")] = False,
 ) -> None:
     """Run one stage: what every executor calls.
 
-    Stages that many processes may share (pretraining) are started by all of them:
+    One process at a time works on a stage: a second is refused, or waits. Stages that many processes may share
+    (pretraining) are started by all of them:
     torchrun --nproc-per-node 8 -m presight stage lm.json, or the same under deepspeed or srun.
     """
     import json
@@ -147,11 +160,17 @@ def stage(
     if rank:
         store.assist(made)
         return
+
+    def refuse(owner: dict[str, Any]) -> None:
+        who = f"process {owner.get('pid')} on {owner.get('host')}"
+        raise PresightError(str(file), f"{who} is at it", "stop that, or let this one follow with --wait")
+
+    waiting = None if wait else refuse
     with foreground(made.tag()):
         if shard is None:
-            print(store.perform(made).path)
+            print(store.perform(made, waiting).path)
         elif isinstance(made, ShardedStage) and 0 <= shard < made.shards():
-            store.perform_shard(made, shard)
+            store.perform_shard(made, shard, waiting)
         else:
             raise PresightError(
                 "--shard", f"{made.tag()} has no shard {shard}", "leave it out, or give a lower number"

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -163,6 +164,7 @@ def test_a_large_vocabulary_takes_four_bytes(tiny, tmp_path):
     known = model["model"]["vocab"]
     model["model"]["vocab"] = known | {f"never-{i}": len(known) + i for i in range(70_000)}
     (wide / "tokenizer.json").write_text(json.dumps(model))
+    shutil.copyfile(path / "tokenizer_config.json", wide / "tokenizer_config.json")
     stage = Tokenize(documents=tiny.text, tokenizer=tiny.tokenizer, parts=1, heldout=0.1)
     inputs = {"documents": tiny.path(tiny.text), "tokenizer": wide}
     out = tmp_path / "payload"

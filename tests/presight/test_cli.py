@@ -10,7 +10,7 @@ import pytest
 import toys
 from toys import shell as processes
 
-from presight import card
+from presight import card, owner
 from presight.assembly import dump
 from presight.store import Store
 
@@ -89,6 +89,23 @@ def test_show_stage_then_stage(shell, tmp_path):
     code, out, err = shell("stage", "stage.json")
     assert (code, out) == (0, f"store/number/{stage.fingerprint}\n"), err
     assert (store.path(stage) / "number.json").read_bytes() == before
+
+
+def test_a_second_process_on_one_stage_is_refused_or_waits(shell, tmp_path):
+    stage, store = toys.Number(value=3), Store(tmp_path / "store")
+    (tmp_path / "n.json").write_text(json.dumps(dump(stage)))
+    with owner.hold(store.owner_file(stage.fingerprint)):
+        code, out, err = shell("stage", "n.json")
+        assert (code, out) == (2, "")
+        assert f"presight: n.json: process {os.getpid()} on " in err
+        assert err.endswith("is at it; stop that, or let this one follow with --wait.\n")
+        assert store.find(stage) is None
+        second = processes.start("stage", "n.json", "--wait", cwd=tmp_path)
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(3)
+        assert store.find(stage) is None
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, out) == (0, f"store/number/{stage.fingerprint}\n"), err
 
 
 def test_one_shard(shell, tmp_path):

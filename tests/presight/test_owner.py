@@ -200,6 +200,18 @@ def test_another_boot_is_judged_by_its_heartbeat(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".clock")]
 
 
+def test_what_this_job_was_before_it_was_requeued_is_dead(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    write(path, boot="elsewhere", host="node7", slurm_job="12", slurm_restart=None)
+    assert owner.alive(path)
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert owner.alive(path)  # another task of the same attempt
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert not owner.alive(path)
+    monkeypatch.setenv("SLURM_JOB_ID", "13")
+    assert owner.alive(path)
+
+
 def test_the_heartbeat(tmp_path, monkeypatch):
     monkeypatch.setattr(owner, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / "x"

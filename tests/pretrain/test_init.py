@@ -7,7 +7,7 @@ from toy_experiment import ITEM, payload
 from pretrain import Init
 from pretrain.heldout import Heldout
 from pretrain.model import configuration, initialise
-from pretrain.train import words
+from pretrain.vocabulary import words
 
 
 @pytest.fixture(scope="module")

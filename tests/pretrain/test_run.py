@@ -15,7 +15,7 @@ from presight.assembly import dump
 from presight.errors import EXIT_CONTINUE, EXIT_DIVERGED, PresightError
 from presight.stage import scratch
 from pretrain.batches import IGNORED, Items
-from pretrain.run import Course
+from pretrain.course import Course
 
 STEP = BATCH * ITEM
 NEVER_SAVED_BY_THE_CLOCK = "from pretrain import curves\ncurves.CHECKPOINT_SECONDS = 1e9\n"

@@ -12,7 +12,7 @@ from pretrain.batches import Items
 from pretrain.heldout import Heldout
 from pretrain.model import configuration, initialise
 from pretrain.schedule import learning_rate
-from pretrain.train import vocabulary, words
+from pretrain.vocabulary import vocabulary, words
 
 STEPS = 16
 LAST = ITEMS - (STEPS - 1) * BATCH

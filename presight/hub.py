@@ -1,0 +1,68 @@
+"""The model hub: what a branch or tag stood for when it was first looked up, so that a recipe keeps its meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Literal
+
+from presight.console import say
+from presight.errors import PresightError, Unavailable
+from presight.packages import cache_root
+
+REVISIONS = "hub.json"  # in the cache: commits once looked up
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def commit(kind: Literal["dataset", "model"], name: str, revision: str, field: str, fetch: bool) -> str:
+    """The commit that a branch or tag of a repository stood for when it was first looked up.
+
+    Args:
+        kind: of repository.
+        name: ``owner/name``.
+        revision: branch, tag or commit.
+        field: what asks, for errors.
+        fetch: whether the hub may be asked.
+
+    Raises:
+        PresightError: not looked up yet and not to be now, or no such repository.
+        Unavailable: the hub is out of reach.
+    """
+    if COMMIT.fullmatch(revision):
+        return revision
+    path = cache_root() / REVISIONS
+    try:
+        known = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # not there, or damaged: it is looked up again
+        known = {}
+    named = f"{name}@{revision}"
+    key = named if kind == "dataset" else f"models/{named}"
+    if key in known:
+        return str(known[key])
+    if not fetch:
+        problem = f"{revision!r} of {name} may change and no commit of it is known yet"
+        raise PresightError(field, problem, "write one, or run online once")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    ask = HfApi().dataset_info if kind == "dataset" else HfApi().model_info
+    try:
+        found = ask(name, revision=revision).sha
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        mend = "check the id and revision; if it is gated, accept its terms and log in with `hf auth login`"
+        raise PresightError(field, f"the hub shows no {named}", mend) from error
+    except Exception as error:  # of any layer of the network
+        mend = "write a commit, or name a copy of it here"
+        raise Unavailable(field, f"the hub cannot be asked for {named} ({line(error)})", mend) from error
+    say(f"{field}: {named} is {found}; write that to share it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps({**known, key: found}, indent=1))
+    temporary.replace(path)
+    return str(found)
+
+
+def line(error: Exception) -> str:
+    """An error of the hub's libraries on one line, cut short."""
+    return " ".join(str(error).split())[:200].rstrip(".")

@@ -1,0 +1,74 @@
+"""What the pretraining runs of a recipe will take on its GPUs, and what its chains save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from presight.errors import PresightError
+from pretrain.budget import Layout, Memory, Prediction, memory, predict
+from pretrain.model import shape
+from pretrain.train import Train
+from pretrain.vocabulary import vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one run takes.
+
+    Attributes:
+        size: it is of, of the table.
+        tokens: that it reads.
+        layout: of the run on its GPUs.
+        memory: of one GPU.
+        rate: predicted speed and time, or why there is none.
+    """
+
+    size: str
+    tokens: int
+    layout: Layout
+    memory: Memory
+    rate: Prediction | PresightError
+
+
+def forecast(run: Train, gpu: str, mfu: float | None = None) -> Forecast | None:
+    """What a run takes on the GPUs that its resources name; None for a start of no size in the table.
+
+    Args:
+        run: the stage.
+        gpu: a card of ``pretrain.peaks.CARDS``, or ``cpu``.
+        mfu: share of the peak; default: what others publish for such a run.
+
+    Raises:
+        PresightError: no such card, or a layout that cannot be.
+    """
+    size, tokens = run.size(), run.estimate().tokens
+    if size is None or not tokens:
+        return None
+    gpus = max(1, run.resources.gpus * run.resources.nodes)
+    layout = Layout(
+        gpus=gpus,
+        zero=run.zero,
+        dtype=run.dtype,
+        optimizer=run.optimizer,
+        offload=run.offload,
+        checkpointing=run.checkpointing,
+        micro_batch=run.micro_batch or max(1, run.batch // gpus),
+        context=getattr(run.mixture, "item", 256),
+        vocabulary=vocabulary(run),
+    )
+    rate: Prediction | PresightError
+    try:
+        rate = predict(size, tokens, gpu=gpu, layout=layout, mfu=mfu)
+    except PresightError as error:
+        if error.field != "mfu" or mfu is not None:  # no figure is published: memory alone is an answer
+            raise
+        rate = error
+    return Forecast(size, tokens, layout, memory(shape(size), layout), rate)
+
+
+def tokens_alone(runs: Sequence[Train]) -> int:
+    """Tokens that runs would read were each budget trained by itself: of every run that no other goes on from."""
+    gone_on = {each.start.fingerprint for each in runs if each.start is not None and each.goes_on(each.start)}
+    ends = {each.fingerprint: each for each in runs if each.fingerprint not in gone_on}
+    return sum(each.estimate().tokens + each.first(each.mixture.estimate().tokens) for each in ends.values())
