@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from adapt.classify import Search as Search
     from adapt.datasets import Images as Images
     from adapt.datasets import Sounds as Sounds
+    from adapt.importers import Import as Import
     from adapt.invented import Invented as Invented
     from adapt.matched import StatsMatched as StatsMatched
 
@@ -17,6 +18,7 @@ __getattr__, __all__ = lazy(
     {
         "Classify": "classify",
         "Images": "datasets",
+        "Import": "importers",
         "Invented": "invented",
         "Search": "classify",
         "Sounds": "datasets",

@@ -67,16 +67,18 @@ class Images(Stage):
 
 
 class Sounds(Stage):
-    """Recorded instrument samples by family; one instrument's notes are never on both sides of a split.
+    """Recorded sounds by class; one instrument's notes, or one drum kit's hits, are never on both sides of a split.
 
-    A clip is the first ``seconds`` of a note at 16 kHz, mono, scaled to one peak; shorter notes end in silence.
+    ``instruments`` are notes by family out of a sound font; ``drums`` are hits by drum out of Hydrogen's kits
+    (149 MB), whose test kits are held out whole. A clip is the first ``seconds`` of a sound at 16 kHz, mono, scaled to
+    one peak; shorter ones end in silence.
     """
 
     kind = "examples"
     version = "1"
 
-    sample: Literal["instruments"] = Field("instruments", description="which sounds")
-    split_by: Literal["series"] = Field("series", description="what stays on one side of a split")
+    sample: Literal["instruments", "drums"] = Field("instruments", description="which sounds")
+    split_by: Literal["series"] = Field("series", description="what stays on one side: an instrument, or a drum kit")
     seconds: float = Field(1.0, gt=0, description="length of a clip")
     seed: int = Field(0, ge=0, description="of the draw")
     content: str = Field("", description="digest of the package's members; filled in")
@@ -84,6 +86,8 @@ class Sounds(Stage):
     @property
     def sizes(self) -> FrozenMap[str, int]:
         """Examples of each split, about."""
+        if self.sample == "drums":
+            return FrozenMap({"train": 310, "validation": 90, "test": 140})
         return FrozenMap({"train": 440, "validation": 140, "test": 160})
 
     @property
@@ -97,10 +101,14 @@ class Sounds(Stage):
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Cut, split by series, write."""
-        from adapt import examples, sounds
+        from adapt import drums, examples, sounds
         from presight import packages
 
-        notes = sounds.instruments(packages.fetch(f"audio.{self.sample}"))
+        fetched = packages.fetch(f"audio.{self.sample}")
+        if self.sample == "drums":
+            notes, split = drums.hits(fetched), drums.split_kits
+        else:
+            notes, split = sounds.instruments(fetched), sounds.split_by_series
         families = sorted({note.family for note in notes})
         length = round(self.seconds * RATE)
 
@@ -113,10 +121,10 @@ class Sounds(Stage):
                 yield examples.Example(f"{note.name}-{row}", clip, families.index(note.family), note.series)
 
         order = np.random.default_rng(self.seed)
-        rows = sounds.split_by_series(notes, (0.6, 0.15, 0.25), self.seed)
+        rows = split(notes, (0.6, 0.15, 0.25), self.seed)
         splits = {
-            split: clips([chosen[k] for k in order.permutation(len(chosen))])
-            for split, chosen in zip(examples.SPLITS, rows, strict=True)
+            name: clips([chosen[k] for k in order.permutation(len(chosen))])
+            for name, chosen in zip(examples.SPLITS, rows, strict=True)
         }
         examples.write(out, splits, "sound", families, RATE)
 

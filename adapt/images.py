@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,37 +51,51 @@ def fashion_mnist(fetched: Fetched) -> ImageSet:
     """
     (package,) = fetched.archives
     files = {name.rpartition("/")[2]: content for name, content in fetched.members(package)}
-    train_images, train_labels = _split(files, "train")
-    test_images, test_labels = _split(files, "t10k")
+    return image_set(files, "images.fashion-mnist")
+
+
+def image_set(files: Mapping[str, bytes], field: str) -> ImageSet:
+    """Fashion-MNIST out of the content of its four files by name, packed (``.gz``) or not.
+
+    Args:
+        files: name without folder → content.
+        field: what errors name.
+
+    Raises:
+        PresightError: a file is missing or is not what its name says.
+    """
+    train_images, train_labels = _split(files, field, "train")
+    test_images, test_labels = _split(files, field, "t10k")
     return ImageSet(train_images, train_labels, test_images, test_labels, FASHION_MNIST)
 
 
-def _split(files: dict[str, bytes], name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    images, labels = (_idx(files, f"{name}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+def _split(files: Mapping[str, bytes], field: str, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    images, labels = (_idx(files, field, f"{name}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
     if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise _wrong(name, f"images {list(images.shape)} and labels {list(labels.shape)} do not belong together")
+        problem = f"images {list(images.shape)} and labels {list(labels.shape)} do not belong together"
+        raise _wrong(field, name, problem)
     if labels.max(initial=0) >= len(FASHION_MNIST):
-        raise _wrong(name, f"label {labels.max()} is beyond the {len(FASHION_MNIST)} classes")
+        raise _wrong(field, name, f"label {labels.max()} is beyond the {len(FASHION_MNIST)} classes")
     return images, labels.astype(np.int64)
 
 
-def _idx(files: dict[str, bytes], name: str) -> npt.NDArray[np.uint8]:
+def _idx(files: Mapping[str, bytes], field: str, name: str) -> npt.NDArray[np.uint8]:
     """An IDX file: two zero bytes, element type, rank, the sizes as big-endian uint32, the elements."""
-    if name not in files:
-        raise _wrong(name, "is missing")
     try:
-        content = gzip.decompress(files[name])
+        content = files[name] if name in files else gzip.decompress(files[f"{name}.gz"])
+    except KeyError:
+        raise _wrong(field, f"{name}.gz", "is missing") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise _wrong(name, f"cannot be unpacked ({error})") from error
+        raise _wrong(field, f"{name}.gz", f"cannot be unpacked ({error})") from error
     rank = content[3] if len(content) >= 4 else 0
     start = 4 + 4 * rank
     if content[:3] != bytes([0, 0, UNSIGNED_BYTE]) or not rank or len(content) < start:
-        raise _wrong(name, "has no IDX header")
+        raise _wrong(field, name, "has no IDX header")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", rank, 4))
     if len(content) - start != math.prod(shape):
-        raise _wrong(name, f"announces {list(shape)} bytes and holds {len(content) - start}")
+        raise _wrong(field, name, f"announces {list(shape)} bytes and holds {len(content) - start}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _wrong(name: str, problem: str) -> PresightError:
-    return PresightError(f"images.fashion-mnist: {name}", problem, "delete its folder in the cache and fetch it again")
+def _wrong(field: str, name: str, problem: str) -> PresightError:
+    return PresightError(f"{field}: {name}", problem, "delete it (in the cache, its folder) and fetch it again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from eval.records import KINDS, Result, results
 from presight.errors import PresightError, nearest
 from presight.stage import Labelled, Needs, Stage
 
@@ -23,9 +24,11 @@ class Compare(Stage):
     """
 
     kind = "deltas"
-    version = "1"
+    version = "2"
 
-    scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(description="$scores[*]")
+    scores: tuple[Annotated[Labelled, Needs(*KINDS)], ...] = Field(
+        description="$scores[*]: of items classified, questions answered, language tasks, bits a byte"
+    )
     treatment: str = Field(description="a label of the axis `along`")
     along: str = Field("weights", description="the axis that is compared")
     replicate: str = Field("init", description="the axis of seeds: the unit of replication")
@@ -81,23 +84,24 @@ class Compare(Stage):
         (out / "counts.json").write_text(json.dumps({"arms": len(arms), "deltas": len(deltas)}))
 
     def _arms(self, inputs: Mapping[str, Path]) -> list[Arm]:
-        groups: dict[tuple[tuple[str, str], ...], dict[str, tuple[str, Path]]] = {}
+        """One for each task and metric at each place on the axes."""
+        groups: dict[tuple[Any, ...], dict[str, tuple[str, Result]]] = {}
         for index, each in enumerate(self.scores):
             labels = dict(each.labels)
             seed = labels.pop(self.replicate, "-")
-            arm = groups.setdefault(tuple(sorted(labels.items())), {})
-            if seed in arm:
-                raise PresightError(
-                    "scores", f"{labels}, {self.replicate} {seed}, are given twice", "label them apart"
-                )
-            arm[seed] = (each.stage.fingerprint, inputs[f"scores[{index}]"])
-        return [Arm.read(dict(labels), seeds) for labels, seeds in groups.items()]
+            for result in results(inputs[f"scores[{index}]"]):
+                arm = groups.setdefault((tuple(sorted(labels.items())), result.task, result.metric), {})
+                if seed in arm:
+                    problem = f"{labels}, {self.replicate} {seed}, are given twice"
+                    raise PresightError("scores", problem, "label them apart")
+                arm[seed] = (each.stage.fingerprint, result)
+        return [Arm.of(dict(labels), seeds) for (labels, _, _), seeds in groups.items()]
 
     def _meets(self, treatment: Arm, control: Arm) -> bool:
         """Whether they differ along the compared axis alone."""
         rest = [axis for axis in treatment.labels if axis != self.along]
         return (
-            treatment.task == control.task
+            (treatment.task, treatment.metric) == (control.task, control.metric)
             and all(control.labels.get(axis, treatment.labels[axis]) == treatment.labels[axis] for axis in rest)
             and set(control.labels) <= set(treatment.labels)
         )
@@ -120,12 +124,12 @@ class Compare(Stage):
             treatment.rows(seeds),
             control.rows(seeds),
             task=treatment.task,
-            trained=treatment.record_of["trained"],
+            trained=treatment.facts.get("trained", ""),
             treatment_name=self.treatment,
             control_name=control.labels[self.along],
             along=self.along,
             labels={axis: label for axis, label in treatment.labels.items() if axis != self.along},
-            metric=treatment.record_of["metric"],
+            metric=treatment.metric,
             clusters=treatment.clusters,
             level=self.level,
         )
@@ -134,71 +138,59 @@ class Compare(Stage):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """The scores of one arm: one row of 0/1 per seed, items in one order."""
+    """The scores of one arm on one task: a row for each seed, items in one order."""
 
     labels: dict[str, str]
     task: str
+    metric: str
     seeds: list[str]
-    items: list[str]
+    items: tuple[str, ...]
     clusters: npt.NDArray[Any]
-    correct: npt.NDArray[np.float64]  # [seeds, items]
-    record_of: dict[str, Any]
+    scores: npt.NDArray[np.float64]  # [seeds, items]
     fingerprints: list[str]
-    records: list[dict[str, Any]]
+    known: list[Mapping[str, Any]]  # facts of each seed's result
 
     @classmethod
-    def read(cls, labels: dict[str, str], seeds: Mapping[str, tuple[str, Path]]) -> Arm:
-        """Read the score records of an arm's seeds."""
-        import pyarrow.parquet
-
+    def of(cls, labels: dict[str, str], seeds: Mapping[str, tuple[str, Result]]) -> Arm:
+        """The arm of these results, by seed."""
         order = sorted(seeds)
-        tables = [pyarrow.parquet.read_table(seeds[seed][1] / "items.parquet").sort_by("item") for seed in order]
-        records = [json.loads((seeds[seed][1] / "scores.json").read_text()) for seed in order]
-        items = tables[0]["item"].to_pylist()
-        if any(table["item"].to_pylist() != items for table in tables):
+        found = [seeds[seed][1] for seed in order]
+        first = found[0]
+        if any(each.items != first.items for each in found):
             raise PresightError("scores", f"the seeds of {labels} scored different items", "use one dataset")
-        correct = np.stack([table["correct"].to_numpy().astype(np.float64) for table in tables])
-        clusters = np.array(tables[0]["cluster"].to_pylist())
-        return cls(
-            labels,
-            records[0]["task"],
-            order,
-            items,
-            clusters,
-            correct,
-            records[0],
-            [seeds[seed][0] for seed in order],
-            records,
-        )
+        scores = np.stack([each.scores for each in found])
+        artifacts = [seeds[seed][0] for seed in order]
+        known = [each.facts for each in found]
+        return cls(labels, first.task, first.metric, order, first.items, first.clusters, scores, artifacts, known)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of the task, by the first seed."""
+        return self.known[0]
 
     def rows(self, seeds: list[str]) -> npt.NDArray[np.float64]:
         """The scores of these seeds."""
-        return self.correct[[self.seeds.index(seed) for seed in seeds]]
+        return self.scores[[self.seeds.index(seed) for seed in seeds]]
 
     def record(self, level: float) -> dict[str, Any]:
-        """The arm's accuracy with its interval, and where it comes from."""
+        """The arm's mean score with its interval, and where it comes from."""
         from eval.stats import mean_interval
 
-        interval = mean_interval(self.correct, clusters=self.clusters, level=level)
+        interval = mean_interval(self.scores, clusters=self.clusters, level=level)
+        rates = {facts["learning_rate"] for facts in self.known if facts.get("learning_rate") is not None}
         return {
             "labels": self.labels,
             "task": self.task,
-            "modality": self.record_of["modality"],
-            "trained": self.record_of["trained"],
-            "metric": self.record_of["metric"],
-            "accuracy": {
-                "estimate": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
-                "level": interval.level,
-                "method": interval.method,
-            },
-            "per_seed": self.correct.mean(1).tolist(),
+            "modality": self.facts.get("modality", ""),
+            "trained": self.facts.get("trained", ""),
+            "metric": self.metric,
+            "mean": asdict(interval),
+            "per_seed": self.scores.mean(1).tolist(),
             "seeds": self.seeds,
-            "chance": self.record_of["chance"],
+            "chance": self.facts.get("chance"),
             "n_items": len(self.items),
             "n_clusters": len(set(self.clusters.tolist())),
-            "learning_rates": sorted({record["learning_rate"] for record in self.records}),
-            "edge": any(record["edge"] for record in self.records),
+            "learning_rates": sorted(rates),
+            "edge": any(facts.get("edge", False) for facts in self.known),
             "scores": self.fingerprints,
         }

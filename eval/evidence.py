@@ -62,7 +62,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """The accuracy of one arm, as ``deltas.json`` gives it, and the artifact that holds it."""
+    """The mean score of one arm on one task, as ``deltas.json`` gives it, and the artifact that holds it."""
 
     record: Mapping[str, Any]
     card: str
@@ -71,6 +71,10 @@ class Arm:
     def scale(self) -> float:
         """Accuracies are shown in per cent."""
         return 100.0 if self.record["metric"] == "accuracy" else 1.0
+
+    def number(self, value: float) -> str:
+        """A score: an accuracy in per cent, anything else to four digits."""
+        return f"{100 * value:.1f}" if self.record["metric"] == "accuracy" else f"{value:.4g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ class Evidence:
         found: dict[tuple[str, ...], Arm] = {}
         for family in self.families:
             for arm in family.arms:
-                found.setdefault((arm.record["task"], *arm.record["scores"]), arm)
+                found.setdefault((arm.record["task"], arm.record["metric"], *arm.record["scores"]), arm)
         return tuple(found.values())
 
     @property
@@ -181,10 +185,14 @@ class Evidence:
         """What an artifact is to the reader: its place on the axes."""
         found = {each.card: join(each.labels.values()) for each in self.mixtures}
         found |= {each.card: join(each.labels.values()) for each in self.models}
+        tasks: dict[str, dict[str, None]] = {}
         for arm in self.arms:
-            place = join([arm.record["task"], *arm.record["labels"].values()])
+            for artifact in arm.record["scores"]:
+                tasks.setdefault(artifact, {})[arm.record["task"]] = None
+        for arm in self.arms:
             for artifact, seed in zip(arm.record["scores"], arm.record["seeds"], strict=False):
-                found[artifact] = f"{place} · seed {seed}"
+                task = arm.record["task"] if len(tasks[artifact]) == 1 else f"{len(tasks[artifact])} tasks"
+                found[artifact] = join([task, *arm.record["labels"].values(), f"seed {seed}"])
         for family in self.families:
             found[family.card] = f"comparisons along {family.along}"
         return found

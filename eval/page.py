@@ -114,14 +114,13 @@ class _Page:
         return found
 
     def _arm(self, name: str, arm: Arm) -> list[str]:
-        record, scale = arm.record, arm.scale
-        found = record["accuracy"]
+        record, found = arm.record, arm.record["mean"]
         return [
             escape(name),
-            f"<b>{scale * found['estimate']:.1f}</b>",
-            f"[{scale * found['low']:.1f}, {scale * found['high']:.1f}]",
-            ", ".join(f"{scale * value:.1f}" for value in record["per_seed"]),
-            f"{scale * record['chance']:.3g}" if record.get("chance") is not None else "",
+            f"<b>{arm.number(found['estimate'])}</b>",
+            f"[{arm.number(found['low'])}, {arm.number(found['high'])}]",
+            ", ".join(map(arm.number, record["per_seed"])),
+            f"{arm.scale * record['chance']:.3g}" if record.get("chance") is not None else "",
             " ".join(self._card(*pair) for pair in zip(record["scores"], map(_seed, record["seeds"]), strict=False)),
         ]
 
@@ -230,7 +229,9 @@ class _Page:
         mixed = self.evidence.mixed_arithmetic
         axis = self.evidence.families[0].along
         rows = []
-        for (task, _, _), chosen in self._tasks().items():
+        for (task, _, _), every in self._tasks().items():
+            if not (chosen := [arm for arm in every if arm.record["learning_rates"]]):
+                continue  # nothing was fitted to answer it
             rows.append(("task", [f"<b>{escape(task)}</b>"]))
             for name, arm in zip(plots.arm_names(chosen, axis), chosen, strict=True):
                 edge = arm.record["edge"]
@@ -243,6 +244,8 @@ class _Page:
                 "the edge of the grid. A better one may lie beyond it, and comparisons with these arms may be unfair: "
                 "widen the grid.</aside>"
             )
+        elif not rows:
+            said = "<p>No arm was fitted: none has a learning rate.</p>"
         else:
             said = "<p>No arm’s learning rate lies on the edge of the grid it was chosen from.</p>"
         if mixed:
@@ -256,7 +259,7 @@ class _Page:
                 f"<p>In {shared} of {plural(len(arms), 'arm')} one search serves several seeds: the noise of its "
                 "choice is in none of the intervals above.</p>"
             )
-        return said + _table(["arm", "learning rate", "place", ""], rows)
+        return said + (_table(["arm", "learning rate", "place", ""], rows) if rows else "")
 
     def _figure(self, chosen: Sequence[Plot], caption: str, key: Sequence[str] = ()) -> str:
         self.plots += len(chosen)

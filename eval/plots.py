@@ -105,7 +105,7 @@ def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], elemen
 
 
 def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], element: str) -> Plot:
-    """Accuracy of each arm of one task with its interval, a small mark for each seed, chance as a dashed line."""
+    """Mean score of each arm of one task with its interval, a small mark for each seed, chance as a dashed line."""
     go = _plotly()
     rows = _Rows()
     figure = go.Figure()
@@ -113,14 +113,14 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], eleme
     for name, arm in zip(arm_names(arms, axis), arms, strict=True):
         record, y = arm.record, rows.add(name)
         colour = palette.get(record["labels"].get(axis, ""), GREY)
-        found = {key: scale * record["accuracy"][key] for key in ("estimate", "low", "high")}
+        found = {key: scale * record["mean"][key] for key in ("estimate", "low", "high")}
         figure.add_scatter(
             x=[scale * value for value in record["per_seed"]],
             y=[y + 0.3] * len(record["per_seed"]),
             mode="markers",
             marker={"symbol": "line-ns", "size": 7, "line": {"width": 1.5, "color": colour}},
             customdata=record["seeds"],
-            hovertemplate="seed %{customdata}: %{x:.1f}<extra></extra>",
+            hovertemplate="seed %{customdata}: %{x:.4g}<extra></extra>",
         )
         figure.add_scatter(
             x=[found["estimate"]],
@@ -136,8 +136,8 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], eleme
                 "thickness": 1.6,
                 "width": 5,
             },
-            hovertemplate=f"{_text(name)}<br><b>{found['estimate']:.1f}</b>"
-            f" [{found['low']:.1f}, {found['high']:.1f}]<extra></extra>",
+            hovertemplate=f"{_text(name)}<br><b>{found['estimate']:.4g}</b>"
+            f" [{found['low']:.4g}, {found['high']:.4g}]<extra></extra>",
         )
     unit = "accuracy, %" if scale == 100 else arms[0].record["metric"]
     _rowwise(figure, rows, unit)
@@ -146,7 +146,7 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], eleme
         figure.add_annotation(
             x=scale * chance, y=1, yref="paper", yanchor="bottom", text="chance", showarrow=False, font={"size": 12}
         )
-    return _plot(figure, element, f"Accuracy of {len(arms)} arms with their intervals", rows.height + 20)
+    return _plot(figure, element, f"Scores of {len(arms)} arms with their intervals", rows.height + 20)
 
 
 def losses(source: str, models: Sequence[Model], evidence: Evidence, palette: Mapping[str, str], name: str) -> Plot:

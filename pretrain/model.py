@@ -77,14 +77,16 @@ def flops(model: Any, context: int) -> float:
     """`Shape.flops` of any transformers causal LM: floating-point operations of a training step, per token.
 
     Args:
-        model: its parameters are counted: all with two dimensions or more but the input embedding, which is a look-up
-            unless it is the output embedding, too. Of a mixture of experts every expert is counted: too many.
+        model: its parameters are counted: all with two dimensions or more but embeddings, which are look-ups unless
+            they are the output embedding, too. Of a mixture of experts every expert is counted: too many.
         context: tokens of a sequence.
     """
-    config = model.config.get_text_config()
-    head, looked_up = model.get_output_embeddings(), model.get_input_embeddings().weight
-    tied = head is not None and head.weight is looked_up
-    multiplied = sum(p.numel() for p in model.parameters() if p.ndim > 1 and (p is not looked_up or tied))
+    from torch import nn
+
+    config, head = model.config.get_text_config(), model.get_output_embeddings()
+    looked_up = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    looked_up -= {id(head.weight)} if head is not None else set()
+    multiplied = sum(p.numel() for p in model.parameters() if p.ndim > 1 and id(p) not in looked_up)
     return 6.0 * multiplied + 12.0 * config.num_hidden_layers * config.hidden_size * context
 
 

@@ -1,17 +1,18 @@
-"""``presight data``: real sample data out of ordinary packages."""
+"""``presight data``: real sample data out of ordinary packages, and the user's own collections."""
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from presight.errors import EXIT_USER
+from presight.errors import EXIT_USER, PresightError
 
-app = typer.Typer(help="Real sample data out of ordinary packages.", no_args_is_help=True)
+app = typer.Typer(help="Real sample data out of ordinary packages; your own images and sounds.", no_args_is_help=True)
 
 
 class Tier(StrEnum):
@@ -123,3 +124,51 @@ def get_roles(
     say(f"{len(have)} of {len(wanted)} roles in {escape(str(cache_root()))}")
     if not have:
         raise typer.Exit(EXIT_USER)
+
+
+@app.command("import")
+def import_collection(
+    name: Annotated[str, typer.Argument(help="Layout: `presight schema adapt.Import` lists them.")],
+    source: Annotated[str, typer.Option("--from", help="The collection's folder or archive.")],
+    out: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Another field of adapt.Import, as seconds=4; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Make examples out of images or sounds in their official layout.
+
+    CIFAR-10, Fashion-MNIST, GTZAN, FSD50K, or a folder with a sub folder for each class. The folder that is written
+    holds webdataset shards and an index; a recipe does the same with the stage adapt.Import.
+    """
+    from tempfile import TemporaryDirectory
+
+    from adapt import examples
+    from adapt.importers import Import
+    from presight.assembly import build
+    from presight.console import foreground, table
+    from presight.document import parse
+
+    fields: dict[str, Any] = {"layout": name, "path": source}
+    for setting in settings or ():
+        field, equals, value = setting.partition("=")
+        if not equals:
+            raise PresightError("--set", f"{setting!r} gives no value", "write field=value")
+        fields[field] = parse(value, f"--set {field}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PresightError("--to", f"{str(out)!r} is not empty", "name a new folder")
+    stage = build(Import, fields, "import").settle(False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:  # whole or not there at all
+        made = Path(scratch, "made")
+        made.mkdir()
+        with foreground(f"importing {name}"):
+            stage.run(made, {})
+        made.replace(out)
+    described = examples.index(out)
+    if as_json:
+        typer.echo(json.dumps(described, indent=1))
+        return
+    rows = [[split, each["items"], len(each["skipped"])] for split, each in described["splits"].items()]
+    title = f"{len(described['classes'])} classes of {described['modality']}s"
+    table(title, ["split", "examples", "left out"], rows)

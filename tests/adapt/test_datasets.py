@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_experiment import payload
 
-from adapt import Images, Sounds, datasets, examples, images, sounds
+from adapt import Images, Sounds, datasets, drums, examples, images, sounds
 from adapt.datasets import PEAK, RATE, balanced, package
 from presight import packages
 from presight.errors import PresightError, Unavailable
@@ -114,14 +114,31 @@ def test_a_clip_is_cut_scaled_and_padded(monkeypatch, tmp_path):
     assert not seen["validation"] & seen["test"]
 
 
-@pytest.mark.parametrize("stage", [Images(), Sounds()])
+def test_drum_kits_are_held_out_whole(monkeypatch, tmp_path):
+    tone = np.sin(np.arange(RATE // 4)).astype(np.float32)
+    hits = [
+        sounds.Note(f"{kit}/{drum}{n}", drum, f"kit {kit}", tone, RATE)
+        for kit in range(9) for drum in ("kick", "snare") for n in range(3)
+    ]  # fmt: skip
+    monkeypatch.setattr(drums, "hits", lambda fetched: hits)
+    monkeypatch.setattr(packages, "fetch", lambda role: None)
+    Sounds(sample="drums").run(tmp_path, {})
+    found = {split: examples.read(tmp_path, split) for split in examples.SPLITS}
+    assert sum(map(len, found.values())) == len(hits)
+    assert len(set().union(*(set(each.clusters) for each in found.values()))) == 9
+    assert sum(len(set(each.clusters)) for each in found.values()) == 9  # none on two sides
+    assert all(set(each.labels.tolist()) == {0, 1} for each in found.values())
+    assert examples.index(tmp_path)["classes"] == ["kick", "snare"]
+
+
+@pytest.mark.parametrize("stage", [Images(), Sounds(), Sounds(sample="drums")])
 def test_content_is_learnt_and_enters_the_fingerprint(monkeypatch, stage):
     monkeypatch.setattr(packages, "digests", lambda roles, fetch: (dict.fromkeys(roles, "digest"), {}))
-    settled = type(stage)().settle(False)
+    settled = stage.settle(False)
     assert settled.content == "digest"
     assert settled.settle(True) is settled
-    assert settled.fingerprint != type(stage)().fingerprint
-    assert type(stage)(content="digest").fingerprint == settled.fingerprint
+    assert settled.fingerprint != stage.fingerprint
+    assert stage.changed(content="digest").fingerprint == settled.fingerprint
 
 
 def test_a_package_that_cannot_be_had(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from toy_experiment import payload
 
 from adapt import examples
-from adapt.examples import Example, read, write
+from adapt.examples import Broken, Example, read, write
 from presight.errors import EXIT_DATA, PresightError
 
 CLASSES = ["a", "b", "c"]
@@ -136,3 +136,60 @@ def test_more_examples_than_the_index_says_are_refused(sharded):
 def test_an_empty_split_has_no_examples(sharded):
     with pytest.raises(PresightError, match="holds no examples"):
         read(sharded, "empty")
+
+
+def test_several_labels_or_none_come_back(tmp_path):
+    sets = [(), (0, 2), (1,), (0, 1, 2)]
+    given = [Example(f"i{i}", each.data, sets[i], "c", {"clip": i}) for i, each in enumerate(sounds(4))]
+    write(tmp_path, {"train": given}, "sound", CLASSES, 4000, multilabel=True)
+    found = read(tmp_path, "train")
+    assert found.labels.dtype == bool
+    assert [tuple(np.flatnonzero(row)) for row in found.labels] == sets
+    assert found.extras == tuple({"clip": i} for i in range(4))
+    assert examples.index(tmp_path)["splits"]["train"]["per_class"] == [2, 2, 2]
+    with tarfile.open(tmp_path / "train-000000.tar") as tar:
+        assert {name.split(".")[1] for name in tar.getnames()} == {"json", "wav"}
+
+
+def broken(count, every):
+    return [Broken(f"item-{i}", "torn") if i % every == 0 else each for i, each in enumerate(images(count))]
+
+
+def test_broken_ones_are_left_out_counted_and_named(tmp_path):
+    write(tmp_path, {"train": broken(40, 10), "test": images(3)}, "image", CLASSES, tolerance=0.1)
+    found = read(tmp_path, "train")
+    assert found.items == tuple(f"item-{i}" for i in range(40) if i % 10)
+    index = examples.index(tmp_path)["splits"]
+    assert index["train"]["skipped"] == [[f"item-{i}", "torn"] for i in (0, 10, 20, 30)]
+    assert index["train"]["items"] == 36
+    assert index["test"]["skipped"] == []
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "said"), [(0.0, "train: 1 of 1 cannot"), (0.09, "train: 4 of 40 cannot be read: item-0")]
+)
+def test_too_many_broken_ones_stop(tmp_path, tolerance, said):
+    with pytest.raises(PresightError, match=said):
+        write(tmp_path, {"train": broken(40, 10)}, "image", CLASSES, tolerance=tolerance)
+
+
+def test_a_collection_without_a_whole_one_is_given_up_early(tmp_path):
+    endless = (Broken(f"{i}", "torn") for i in iter(int, 1))
+    with pytest.raises(PresightError, match="100 of 100 cannot be read"):
+        write(tmp_path, {"train": endless}, "image", CLASSES, tolerance=1.0)
+
+
+def test_examples_of_another_shape_are_refused(tmp_path):
+    with pytest.raises(PresightError, match=r"item-0: has shape \[9, 8\] where the first has \[9, 7\]"):
+        write(tmp_path, {"train": images(2), "test": images(1, (9, 8))}, "image", CLASSES)
+
+
+def test_places_are_those_of_the_tars(sharded):
+    places = np.load(sharded / examples.places("train"))
+    assert places.shape == (11, 3)
+    for row, (shard, offset, size) in enumerate(places):
+        with tarfile.open(sharded / f"train-{shard:06d}.tar") as tar:
+            members = [each for each in tar if each.name.startswith(f"{row:08d}.")]
+        assert offset == members[0].offset
+        assert offset + size == members[-1].offset_data + -(-members[-1].size // 512) * 512
+    assert np.load(sharded / examples.places("empty")).shape == (0, 3)

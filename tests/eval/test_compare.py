@@ -128,8 +128,8 @@ def test_arms_carry_their_own_numbers(tmp_path):
     for arm in compared(tmp_path, scores)["arms"]:
         expected = rows(scores, **arm["labels"])
         assert arm["per_seed"] == pytest.approx(expected.mean(axis=1).tolist())
-        assert arm["accuracy"]["estimate"] == pytest.approx(expected.mean())
-        assert arm["accuracy"]["low"] <= arm["accuracy"]["estimate"] <= arm["accuracy"]["high"]
+        assert arm["mean"]["estimate"] == pytest.approx(expected.mean())
+        assert arm["mean"]["low"] <= arm["mean"]["estimate"] <= arm["mean"]["high"]
         assert (arm["n_items"], arm["n_clusters"], arm["seeds"]) == (ITEMS, ITEMS // 4, ["0", "1", "2"])
         seeds = [each.stage.seed for each in scores if dict(arm["labels"]).items() <= dict(each.labels).items()]
         mine = [s for s in seeds if len(arm["labels"]) == 3 or "mixture" not in arm["labels"]]

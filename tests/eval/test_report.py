@@ -148,7 +148,7 @@ def world(root: Path, seeds: int = 3, edge: bool = True, ragged: bool = False) -
             arms.append(
                 {
                     "labels": place, "task": task, "modality": modality, "trained": "norms", "metric": "accuracy",
-                    "accuracy": {key: getattr(found, key) for key in ("estimate", "low", "high", "level", "method")},
+                    "mean": {key: getattr(found, key) for key in ("estimate", "low", "high", "level", "method")},
                     "per_seed": scores.mean(1).tolist(), "seeds": [str(s) for s in range(seeds)], "chance": chance,
                     "n_items": 600, "n_clusters": 600, "learning_rates": [0.003], "edge": edge and weights == "random",
                     "scores": [each.fingerprint for each in made],

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -68,3 +69,62 @@ def test_get_nothing_is_an_error(call, monkeypatch):
     assert isinstance(refused.exception, PresightError)
     assert "did you mean text.code?" in str(refused.exception)
     assert call("get", "--tier", "vast").exit_code == 2
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    from PIL import Image
+
+    for label, kind in enumerate(("cat", "dog")):
+        folder = tmp_path / "in" / kind
+        folder.mkdir(parents=True)
+        for number in range(30):
+            pixels = np.full((6, 6, 3), 100 * label + number, np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    (tmp_path / "in" / "dog" / "torn.png").write_bytes(b"torn")
+    return tmp_path / "in"
+
+
+def test_import_writes_examples_or_nothing(call, pictures, tmp_path):
+    from adapt import examples
+
+    out = tmp_path / "new" / "pets"
+    given = ("import", "image-folder", "--from", str(pictures), "--to", str(out))
+    assert isinstance(call(*given).exception, PresightError)  # one of some forty is more than a hundredth
+    assert not list((tmp_path / "new").iterdir())
+    result = call(*given, "--set", "tolerance=0.5", "--set", "limit={train: 20}", "--set", "test=0.3", "--json")
+    assert result.exit_code == 0
+    described = json.loads(result.output[result.output.index("{") :])
+    assert described["classes"] == ["cat", "dog"]
+    assert described["splits"]["train"]["items"] == 20
+    assert len(examples.read(out, "train")) == 20
+    assert list((tmp_path / "new").iterdir()) == [out]
+    refused = call(*given)
+    assert "is not empty" in str(refused.exception)
+
+
+def test_import_shows_what_it_made(call, pictures, tmp_path):
+    result = call(
+        "import", "image-folder", "--from", str(pictures), "--to", str(tmp_path / "x"), "--set", "tolerance=0.5"
+    )
+    assert "2 classes of images" in result.output
+    assert "validation" in result.output
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--set", "tolerance"), "'tolerance' gives no value"),
+        (("--set", "tolerence=0.5"), "did you mean tolerance"),
+        (("--set", "seconds=[1"), "is not YAML"),
+    ],
+)
+def test_import_names_a_wrong_setting(call, pictures, tmp_path, more, said):
+    result = call("import", "image-folder", "--from", str(pictures), "--to", str(tmp_path / "x"), *more)
+    assert said in str(result.exception)
+    assert not (tmp_path / "x").exists()
+
+
+def test_import_of_an_unknown_layout(call, tmp_path):
+    result = call("import", "cifar-11", "--from", str(tmp_path), "--to", str(tmp_path / "x"))
+    assert "cifar-10" in str(result.exception)

@@ -10,13 +10,17 @@ from pretrain.budget import Layout, memory, predict
 from pretrain.model import SHAPES, shape
 
 
-def asked(*words):
-    """What the command prints; its error, if it has one."""
-    done = CliRunner().invoke(app, ["pretrain", "budget", *map(str, words)])
+def call(*words):
+    """What ``presight`` prints; its error, if it has one."""
+    done = CliRunner().invoke(app, list(map(str, words)))
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def asked(*words):
+    return call("pretrain", "budget", *words)
 
 
 FLAGSHIP = ("--model", "7b", "--tokens", "1e12", "--gpu", "A100", "--gpus", 128)
@@ -106,3 +110,35 @@ def test_help_names_the_command():
     done = CliRunner().invoke(app, ["pretrain", "--help"])
     assert done.exit_code == 0
     assert "budget" in done.stdout
+
+
+CHAIN = """
+recipe: chain
+stages:
+  text: {stage: corpus.Invented, documents: 20}
+  tokenizer: {stage: corpus.Tokenizer, documents: $text, vocabulary: 512}
+  tokens: {stage: corpus.Tokenize, documents: $text, tokenizer: $tokenizer}
+  mix: {stage: corpus.Mix, tokens: $tokens, sources: {web: 50, code: 50}, budget: 16384, item: 64}
+  trunk: {stage: pretrain.Train, mixture: $mix, model: 1b, dtype: bf16, schedule: stable, warmup: 1, until: 8192,
+    keep_state: true}
+  short: {stage: pretrain.Train, mixture: $mix, start: $trunk, schedule: decay, dtype: bf16, until: 10240}
+  long: {stage: pretrain.Train, mixture: $mix, start: $trunk, schedule: decay, dtype: bf16}
+"""
+
+
+def test_a_plan_says_what_pretraining_takes_and_what_chains_save(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    recipe = tmp_path / "chain.yaml"
+    recipe.write_text(CHAIN)
+    plain = call("plan", str(recipe), "--root", str(tmp_path))
+    assert "chains: 18.4k tokens are read instead of 26.6k: 31% of pretraining saved" in plain
+    assert "tokens/s" not in plain  # nobody asked for GPUs
+    words = call("plan", str(recipe), "--root", str(tmp_path), "--gpu", "A100")
+    assert "A100-hours" in words
+    assert ": llm-foundry on a node of A100s" in words
+    found = json.loads(call("plan", str(recipe), "--root", str(tmp_path), "--gpu", "A100", "--mfu", "0.5", "--json"))
+    runs = found["pretraining"]["runs"]
+    assert [run["stage"] for run in runs] == ["trunk", "short", "long"]
+    assert [run["tokens"] for run in runs] == [8192, 2048, 8192]
+    assert all(run["mfu"] == {"mfu": 0.5, "source": "as given"} for run in runs)
+    assert (found["pretraining"]["tokens"], found["pretraining"]["tokens_alone"]) == (18432, 26624)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presight.errors import PresightError
-from pretrain.model import SHAPES, Shape, configuration, initialise, shape
+from pretrain.model import SHAPES, Shape, configuration, flops, initialise, shape
 
 UNITS = {"m": 1e6, "b": 1e9}
 
@@ -73,6 +73,7 @@ def test_flops_equal_the_slow_twin(name, context):
     with torch.device("meta"):
         model = LlamaForCausalLM(configuration(name, 4096, context, 0))
     assert shape(name).flops(4096, context) == slow_flops(model, context)
+    assert flops(model, context) == slow_flops(model, context)
 
 
 @given(st.integers(1, 50), st.integers(1, 64), st.integers(512, 50_000))

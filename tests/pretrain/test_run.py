@@ -81,6 +81,16 @@ def test_it_goes_on_with_another_number_of_processes(tiny, lm, tmp_path, zero):
     assert losses(store.path(stage)) == pytest.approx(losses(lm), abs=1e-5)
 
 
+@pytest.mark.parametrize(("saved", "now"), [(1, 2), (2, 1)])
+def test_it_goes_on_at_another_stage_of_zero(tiny, lm, tmp_path, saved, now):
+    store = beside(tiny.store, tmp_path, tiny.mixture)
+    before = SAVED_EACH_STEP + DIES_AFTER.format(step=7)
+    assert forked((store, varied(tiny.train, zero=saved)), before=before).returncode != 0
+    again = forked((store, varied(tiny.train, zero=now)))
+    assert again.returncode == 0, again.stderr
+    assert losses(store.path(tiny.train)) == pytest.approx(losses(lm), abs=1e-5)
+
+
 def test_a_stage_of_zero_that_no_conversion_covers_is_one_sentence(tiny, tmp_path):
     store = beside(tiny.store, tmp_path, tiny.mixture)
     before = SAVED_EACH_STEP + DIES_AFTER.format(step=3)
@@ -174,6 +184,24 @@ def test_a_branch_off_a_trunk_is_the_run_that_came_down_by_itself(tiny, tmp_path
     assert [link.estimate().tokens for link in links] == [4 * STEP] * 3
 
 
+def test_a_branch_off_a_checkpoint_on_the_way_is_a_branch_off_a_link(tiny, tmp_path):
+    """A trunk in one piece that keeps checkpoints serves as one in links does."""
+    store, whole, _, trunk, branch = chain(tiny, tmp_path)
+    piece = varied(trunk, start=None, keep_state=False, keep_every=4 * STEP)
+    off = varied(branch, start=piece, start_at=8 * STEP)
+    early = varied(branch, start=piece, start_at=4 * STEP, until=8 * STEP)
+    done = forked(*((store, link) for link in (whole, piece, off, early)))
+    assert done.returncode == 0, done.stderr
+    assert [int(path.name) for path in sorted((store.path(piece) / "checkpoints").iterdir())] == [4 * STEP, 8 * STEP]
+    assert lines(store.path(off)) == lines(store.path(whole))[8:]
+    assert payload(store.path(off))["model.safetensors"] == payload(store.path(whole))["model.safetensors"]
+    assert [line["step"] for line in lines(store.path(early))] == [5, 6, 7, 8]
+    assert [link.estimate().tokens for link in (piece, off, early)] == [8 * STEP, 4 * STEP, 4 * STEP]
+    nowhere = forked((store, varied(off, start_at=5 * STEP)))
+    assert nowhere.returncode == 2
+    assert "start_at: no checkpoint was kept at 5120 tokens; kept: 4096, 8192." in nowhere.stderr
+
+
 def test_weights_alone_are_a_start_from_the_first_item(tiny, lm, tmp_path):
     again = varied(tiny.train, start=tiny.train, until=4 * STEP, learning_rate=1e-3)
     store = beside(tiny.store, tmp_path, tiny.mixture, tiny.train)
@@ -193,6 +221,11 @@ def test_weights_alone_are_a_start_from_the_first_item(tiny, lm, tmp_path):
         ({"schedule": "decay"}, "start: is not given, but decay is a branch"),
         ({"schedule": "stable"}, "warmup: 0.05 is a share of the steps, and a trunk does not know"),
         ({"until": 10**9}, "until: 1000000000 tokens of a mixture of 16000"),
+        ({"start_at": 1024}, "start_at: there is no start; name a run with keep_every"),
+        (
+            {"keep_every": 1000},
+            "keep_every: 1000 tokens are no whole number of steps of 1024; give a multiple of 1024",
+        ),
         ({"keep_state": True}, "until: 16000 tokens are no whole number of steps of 1024; give a multiple of 1024"),
         ({"optimizer": "muon", "dtype": "bf16"}, "zero: 1 has no Muon in bf16; give 2"),
     ],
@@ -286,6 +319,32 @@ def test_ways_that_save_memory_change_nothing(tiny, lm, tmp_path):
     done = forked((store, stage))
     assert done.returncode == 0, done.stderr
     assert losses(store.path(stage)) == pytest.approx(losses(lm), abs=1e-5)
+
+
+def test_compiled_it_learns_the_same(tiny, lm, tmp_path):
+    """The plain backend: what its kernels would save takes minutes of a C++ compiler here."""
+    stage = varied(tiny.train, compiled=True, until=4 * STEP)
+    store = beside(tiny.store, tmp_path, tiny.mixture)
+    before = """
+from deepspeed.runtime.engine import DeepSpeedEngine
+plain, compiled = DeepSpeedEngine.compile, []
+def compile(engine, **given):
+    compiled.append(1)
+    return plain(engine, backend="aot_eager", **given)
+DeepSpeedEngine.compile = compile
+from pretrain.run import Run
+closing = Run._close
+def close(run):
+    assert compiled == [1]
+    import torch._dynamo
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    closing(run)
+Run._close = close
+"""
+    done = forked((store, stage), before=before)
+    assert done.returncode == 0, done.stderr
+    assert losses(store.path(stage))[0] == pytest.approx(losses(lm)[0], abs=1e-5)
+    assert losses(store.path(stage))[-1] < losses(store.path(stage))[0] - 0.2
 
 
 def test_documents_are_kept_apart(tiny, lm, tmp_path):

@@ -1,0 +1,1 @@
+"""Readers of the official layouts of image and sound collections, one module a layout."""

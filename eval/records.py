@@ -1,0 +1,185 @@
+"""Results item by item, whatever measured them: one typed record, compared, kept and handed on alike."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from presight.errors import PresightError
+
+KINDS = ("scores", "language", "bits")  # the artifacts that hold results
+VERSION = "1"
+
+# What a record is, column by column: a type of JSON schema, and what it says.
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "result": ("string", "artifact that holds it: kind/fingerprint"),
+    "stage": ("string", "stage that made it, with its version, as eval.Choices 1"),
+    "model": ("string", "checkpoint that was measured: its fingerprint"),
+    "code": ("string", "digest of the modules that made it"),
+    "task": ("string", "what was asked"),
+    "task_version": ("string", "of the task, its wording or its items"),
+    "prompt": ("string", "version or digest of the prompt; empty where none is given"),
+    "parser": ("string", "version of what reads replies; empty where none is read"),
+    "metric": ("string", "what a score is"),
+    "item": ("string", "what was scored; the same name is the same item in every model"),
+    "cluster": ("string", "what it shares with others, as an image or a passage; else its own name"),
+    "score": ("number", "of the item; the mean over items is the result's figure"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One task of one artifact under one metric.
+
+    Attributes:
+        task, metric: what was asked, and what a score is.
+        items: names, in order.
+        clusters: ids [items].
+        scores: [items]; their mean is the figure. A ratio (bits a byte) is made such a mean by dividing each item's
+            total by the mean size: the items' sizes are the same for every model, so pairs stay pairs.
+        facts: what else is known: modality, trained, chance, learning_rate, edge, version, prompt, parser.
+    """
+
+    task: str
+    metric: str
+    items: tuple[str, ...]
+    clusters: NDArray[Any]
+    scores: NDArray[np.float64]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def results(folder: Path) -> list[Result]:
+    """The results of an artifact, items in order of their names.
+
+    Raises:
+        PresightError: it holds none.
+    """
+    import pyarrow.parquet
+
+    for name, read in (("scores.json", _scores), ("language.json", _language), ("bits.json", _bits)):
+        if (folder / name).exists():
+            described = json.loads((folder / name).read_text())
+            return list(read(described, pyarrow.parquet.read_table(folder / "items.parquet")))
+    raise PresightError(str(folder), "holds no results", f"give an artifact of kind {', '.join(KINDS)}")
+
+
+def _scores(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
+    names = ("modality", "trained", "chance", "learning_rate", "edge", "version", "prompt", "parser")
+    facts = {name: described[name] for name in names if name in described}
+    metric = described["metric"]
+    values = table[metric if metric in table.column_names else "correct"].to_numpy(zero_copy_only=False)
+    yield _result(described["task"], metric, table, values.astype(np.float64), facts)
+
+
+def _language(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
+    """Of a suite the metric that it counts with; of other tasks every metric that is a mean over items."""
+    counted = {entry["task"]: f"{entry['metric']},none" for entry in described.get("suite", {}).get("entries", ())}
+    pairs = zip(table["task"].to_pylist(), table["metric"].to_pylist(), strict=True)
+    names = np.array([f"{task}	{metric}" for task, metric in pairs])
+    for name in dict.fromkeys(names.tolist()):
+        task, metric = name.split("\t")
+        if counted.get(task, metric) != metric:
+            continue
+        own = table.filter(names == name)
+        scores, weights = (own[column].to_numpy() for column in ("score", "weight"))
+        plain = metric.partition(",")[0]
+        if "perplexity" in plain or plain == "bits_per_byte":  # a score is a log-likelihood in nats
+            scores = -scores / weights.mean() / (math.log(2) if plain == "bits_per_byte" else 1.0)
+            plain = plain.replace("perplexity", "log_perplexity")
+        facts = {
+            "modality": "text",
+            "version": str(described.get("versions", {}).get(task, "")),
+            "prompt": described.get("task_hashes", {}).get(task, ""),
+        }
+        yield _result(task, "accuracy" if plain in ("acc", "acc_norm") else plain, own, scores, facts)
+
+
+def _bits(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
+    sources = np.array(table["source"].to_pylist())
+    for source in described["sources"]:
+        own = table.filter(sources == source)
+        bits, size = own["bits"].to_numpy(), own["bytes"].to_numpy()
+        yield _result(f"text: {source}", "bits_per_byte", own, bits / size.mean(), {"modality": "text"})
+
+
+def _result(task: str, metric: str, table: Any, scores: NDArray[np.float64], facts: Mapping[str, Any]) -> Result:
+    items = table["item"].to_pylist()
+    order = sorted(range(len(items)), key=items.__getitem__)
+    if len(set(items)) < len(items):
+        raise PresightError(f"items of {task}", "some are scored twice", "score every item once")
+    clusters = np.array(table["cluster"].to_pylist(), dtype=object)[order].astype(str)
+    return Result(task, metric, tuple(items[row] for row in order), clusters, scores[order], dict(facts))
+
+
+def rows(folder: Path, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An artifact's results as records, a row for each item, in the order of `COLUMNS`.
+
+    Args:
+        folder: of the artifact.
+        card: its card.
+
+    Raises:
+        PresightError: it holds no results.
+    """
+    models = [each["artifact"] for each in card["parents"] if each["kind"] == "checkpoint"]
+    found = []
+    for each in results(folder):
+        shared = {
+            "result": f"{card['kind']}/{card['artifact']}",
+            "stage": f"{card['stage']} {card['version']}",
+            "model": models[0] if models else "",
+            "code": str(card["code"]),
+            "task": each.task,
+            "task_version": str(each.facts.get("version", "")),
+            "prompt": str(each.facts.get("prompt", "")),
+            "parser": str(each.facts.get("parser", "")),
+            "metric": each.metric,
+        }
+        for item, cluster, score in zip(each.items, each.clusters.tolist(), each.scores.tolist(), strict=True):
+            found.append({**shared, "item": item, "cluster": cluster, "score": score})
+    return found
+
+
+def keep(target: Path, folder: Path, card: Mapping[str, Any]) -> bool:
+    """Add an artifact's records to a folder of them: a parquet file an artifact, written once; whether it is new.
+
+    The folder is a parquet dataset that only grows; ``schema.json`` beside the files says what a column is.
+
+    Raises:
+        PresightError: the artifact holds no results.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    path = target / f"{card['kind']}-{card['artifact']}.parquet"
+    if path.exists():
+        return False
+    types = {"string": pyarrow.string(), "number": pyarrow.float64()}
+    columns = pyarrow.schema([(name, types[kind]) for name, (kind, _) in COLUMNS.items()])
+    table = pyarrow.Table.from_pylist(rows(folder, card), columns.with_metadata({"records": VERSION}))
+    target.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, partial)
+    partial.replace(path)
+    (target / "schema.json").write_text(json.dumps(schema(), indent=1))
+    return True
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a record."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "presight result record",
+        "version": VERSION,
+        "type": "object",
+        "properties": {name: {"type": kind, "description": said} for name, (kind, said) in COLUMNS.items()},
+        "required": list(COLUMNS),
+        "additionalProperties": False,
+    }
