@@ -17,7 +17,8 @@ from eval.intervals import (
     paired_bootstrap,
     paired_item_sd,
 )
-from eval.margins import Floats, Interval
+from eval.margins import Interval
+from eval.multiplicity import holm
 from presight.errors import PresightError
 
 __all__ = [
@@ -188,20 +189,3 @@ def prior_delta(
         mde=margins.detectable(level),
         per_seed=tuple(map(float, (first - second).mean(axis=1))),
     )
-
-
-def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down adjustment [tests]: below 0.05 means significant with family-wise error at most 0.05.
-
-    Holds for any dependence between the tests (Holm, 1979).
-
-    Raises:
-        PresightError: values outside 0 to 1 or not one-dimensional.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise PresightError("p_values", "not a list of probabilities", "give numbers from 0 to 1")
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return adjusted

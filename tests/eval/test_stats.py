@@ -1,17 +1,19 @@
 import json
 import math
+import runpy
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.intervals import crossed_margins
+from eval.intervals import crossed_bootstrap, crossed_margins
 from eval.stats import (
     Interval,
     PriorDelta,
     crossed_interval,
-    holm,
     mean_interval,
     minimum_detectable_effect,
     paired_bootstrap,
@@ -20,6 +22,7 @@ from eval.stats import (
 )
 from presight.errors import PresightError
 
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "coverage.py"))
 NAMES = dict(task="images", trained="norms", treatment_name="text", control_name="random", along="weights")
 LABELS = {"mixture": "vision", "data": "images"}
 
@@ -251,6 +254,121 @@ def test_mean_interval_is_that_against_nought_and_stays_a_share():
     assert mean_interval([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]).high == 1
 
 
+def test_two_seeds_give_the_longer_of_the_two_t_intervals():
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    for seed_sd in (0.01, 1.0):
+        d = seed_sd * rng.normal(size=(2, 1)) + rng.normal(size=(1, 30)) + 0.1 * rng.normal(size=(2, 30))
+        over_seeds = stats.t.isf(0.025, 1) * stats.sem(d.mean(axis=1))
+        over_items = stats.t.isf(0.025, 29) * stats.sem(d.mean(axis=0))
+        assert crossed_interval(d, 0 * d).half_width == pytest.approx(max(over_seeds, over_items))
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.05, 0.01])
+@pytest.mark.parametrize("ratio", [0.0, 0.02, 0.1, 0.5, 1, 3, 10, 100])
+def test_two_seeds_keep_their_error_rate_at_every_level(alpha, ratio):
+    from scipy import stats
+
+    # Items known well and of variance 1, seeds of variance `ratio` estimated with one degree of freedom.
+    seeds = ratio * stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, 1)
+    half = np.maximum(stats.t.isf(alpha / 2, 1) * np.sqrt(seeds), stats.norm.isf(alpha / 2))
+    error = (2 * stats.norm.sf(half / math.sqrt(1 + ratio))).mean()
+    assert error <= 1.035 * alpha
+    if alpha == 0.05:
+        assert error >= 0.02
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_margins_of_another_size_are_those_it_has(clustered):
+    rng, small, large = np.random.default_rng(0), [], []
+    for _ in range(1500):
+        seeds, items = 0.5 * rng.normal(size=(6, 1)), rng.normal(size=(1, 24))
+        d = seeds + items + rng.normal(size=(6, 24))
+        if clustered:
+            d = np.repeat(d, 2, axis=1)
+        names = np.arange(d.shape[1]) // 2 if clustered else None
+        large.append(crossed_margins(d, 0 * d, names))
+        part = d[:3, : d.shape[1] // 2]
+        small.append(crossed_margins(part, 0 * part, None if names is None else names[: part.shape[1]]))
+    mean = [np.mean([(m.seed, m.item, m.residual) for m in each], axis=0) for each in (small, large)]
+    grown = replace(small[0], seed=mean[0][0], item=mean[0][1], residual=mean[0][2]).resized(6, 24)
+    assert (grown.seed, grown.item, grown.residual) == pytest.approx(mean[1], rel=0.08)
+    assert (grown.seed_df, grown.item_df, grown.count) == (5, 23, 24)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(2, 20), st.integers(0, 10**6), st.floats(-1, 1), st.booleans())
+def test_p_of_another_mean_is_that_of_shifted_scores(seeds, items, seed, null, same):
+    d = np.zeros((seeds, items)) if same else np.random.default_rng(seed).normal(size=(seeds, items))
+    found = crossed_margins(d + 0.5, 0 * d).p_value(null)
+    assert found == pytest.approx(crossed_margins(d + 0.5 - null, 0 * d).p_value(), abs=1e-9)
+
+
+def test_p_of_another_mean_without_variation_is_the_level_that_reaches_it():
+    margins = crossed_margins(np.ones((2, 20)), np.ones((2, 20)))
+    for null in (-0.3, 0.1, 0.4):
+        p = margins.p_value(null)
+        assert abs(null) == pytest.approx(margins.interval(1 - p).high)
+    assert margins.p_value(2.0) == 0
+
+
+# --- bootstrap over seeds and items --------------------
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_crossed_bootstrap_agrees_with_a_loop(clustered):
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    d = 0.3 * rng.normal(size=(6, 1)) + rng.normal(size=(1, 40)) + 0.2 * rng.normal(size=(6, 40))
+    names = np.arange(40) // 4 if clustered else np.arange(40)
+    units, moved = len(set(names.tolist())), []
+    reach = stats.norm.isf(0.05)
+    for_seeds = stats.t.isf(0.05, 5) / reach * math.sqrt(6 / 5)
+    for_items = stats.t.isf(0.05, units - 1) / reach * math.sqrt(units / (units - 1))
+    for _ in range(4000):
+        rows = d[rng.integers(0, 6, 6)].mean()
+        drawn = np.concatenate([d[:, names == name] for name in rng.integers(0, units, units)], axis=1).mean()
+        moved.append(for_seeds * (rows - d.mean()) + for_items * (drawn - d.mean()))
+    low, high = d.mean() + np.quantile(moved, [0.05, 0.95])
+    close(crossed_bootstrap(d, 0 * d, names if clustered else None, level=0.9), low, high, tolerance=0.03)
+
+
+def test_crossed_bootstrap_is_near_the_closed_form():
+    rng = np.random.default_rng(1)
+    for seed_sd, item_sd in ((0.3, 1.0), (0.02, 1.0), (1.0, 0.3)):
+        d = seed_sd * rng.normal(size=(8, 1)) + item_sd * rng.normal(size=(1, 300)) + 0.3 * rng.normal(size=(8, 300))
+        drawn, closed = crossed_bootstrap(d, 0 * d), crossed_interval(d, 0 * d)
+        assert drawn.half_width == pytest.approx(closed.half_width, rel=0.12)
+        assert drawn.estimate == closed.estimate
+
+
+def test_crossed_bootstrap_of_scores_that_do_not_vary_is_the_rule_of_three():
+    same = np.ones((5, 30))
+    found, closed = crossed_bootstrap(same, same), crossed_interval(same, same)
+    close(found, closed.low, closed.high)
+    assert "no variation" in found.method
+
+
+def test_crossed_bootstrap_covers():
+    rng, hits = np.random.default_rng(3), 0
+    for run in range(300):
+        d = 0.15 * rng.normal(size=(8, 1)) + rng.normal(size=(1, 40)) + 0.3 * rng.normal(size=(8, 40))
+        hits += not crossed_bootstrap(d, 0 * d, draws=400, seed=run).excludes()
+    assert 0.92 <= hits / 300 <= 0.99
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 8])
+@pytest.mark.parametrize("noise", ["seed none", "item dominates", "both", "seed dominates"])
+@pytest.mark.parametrize("scores", ["normal", "right or wrong", "clustered"])
+def test_coverage_grid(scores, noise, seeds):
+    found = BENCHMARK["coverage"](scores, noise, seeds, runs=150)
+    assert found >= 0.89  # three standard errors of 150 runs below 0.945
+    if noise == "seed dominates":
+        assert found < 1
+
+
 # --- detectable effects --------------------
 
 
@@ -352,23 +470,6 @@ def test_records_that_are_not_ours_are_refused():
         PriorDelta.from_json(record | {"interval": 3})
 
 
-# --- several tests --------------------
-
-
-@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.5))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
-    adjusted = holm(p_values)
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        assert adjusted[index] == running
-    rejected = 0
-    while rejected < len(order) and p_values[order[rejected]] * (len(order) - rejected) <= alpha:
-        rejected += 1
-    assert (adjusted <= alpha).sum() == rejected
-
-
 # --- faults --------------------
 
 good = np.zeros((2, 3))
@@ -398,7 +499,9 @@ good = np.zeros((2, 3))
         (lambda: paired_item_sd(1.5, 0), "accuracy"),
         (lambda: paired_item_sd(0.5, 2), "correlation"),
         (lambda: prior_delta(good + 60, good, labels={}, **NAMES), "percentages"),
-        (lambda: holm([0.2, np.nan]), "p_values"),
+        (lambda: crossed_bootstrap(np.zeros((4, 9)), np.zeros((4, 9))), "crossed_interval"),
+        (lambda: crossed_bootstrap(np.zeros((5, 9)), np.zeros((5, 9)), draws=9), "draws"),
+        (lambda: crossed_margins(good[:1], good[:1]).resized(2, 3), "one seed"),
     ],
 )
 def test_faults_name_themselves(call, words):
