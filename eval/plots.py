@@ -98,7 +98,7 @@ def forest(comparisons: Sequence[Comparison], palette: Mapping[str, str], elemen
                 },
                 hovertemplate=hover,
             )
-    unit = "percentage points of accuracy" if comparisons[0].scale == 100 else comparisons[0].delta.metric
+    unit = "percentage points of accuracy" if comparisons[0].scale == 100 else comparisons[0].delta.metric.replace("_", " ")
     _rowwise(figure, rows, f"difference, {unit}")
     figure.update_xaxes(zeroline=True, zerolinecolor=INK, zerolinewidth=1.5, rangemode="tozero")
     return _plot(figure, element, f"Forest plot of {len(comparisons)} differences with their intervals", rows.height)
@@ -139,7 +139,7 @@ def accuracies(arms: Sequence[Arm], axis: str, palette: Mapping[str, str], eleme
             hovertemplate=f"{_text(name)}<br><b>{found['estimate']:.4g}</b>"
             f" [{found['low']:.4g}, {found['high']:.4g}]<extra></extra>",
         )
-    unit = "accuracy, %" if scale == 100 else arms[0].record["metric"]
+    unit = "accuracy, %" if scale == 100 else arms[0].record["metric"].replace("_", " ")
     _rowwise(figure, rows, unit)
     for chance in sorted({arm.record["chance"] for arm in arms if arm.record.get("chance") is not None}):
         figure.add_vline(scale * chance, line={"color": INK, "width": 1.2, "dash": "dash"})

@@ -83,7 +83,7 @@ class PriorDelta:
         )
         place = f"On {self.task}" + (f" ({context})" if context else "")
         treatment, control = f"{self.along}={self.treatment}", f"{self.along}={self.control}"
-        unit = "points of accuracy" if self.metric == "accuracy" else f"of {self.metric}"
+        unit = _UNITS.get(self.metric, f"of {self.metric.replace('_', ' ')}")
         low, high = self._signed(self.interval.low), self._signed(self.interval.high)
         clusters = f" in {self.n_clusters} clusters" if self.n_clusters != self.n_items else ""
         design = f"{self.n_seeds} seed{'s' * (self.n_seeds > 1)} × {self.n_items} items{clusters}"
@@ -127,6 +127,7 @@ class PriorDelta:
         return cls(**(dict(record) | intervals | parts))
 
 
+_UNITS = {"accuracy": "points of accuracy", "bits_per_byte": "bits a byte"}
 _CAVEATS = {
     1: " One seed a side speaks of these two models only; what another pretraining run would give is unknown.",
     2: " Two seeds hardly show how much pretraining runs differ, so the interval is long; a third would help most.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,11 +78,14 @@ def power(
         for n in designs
     }
     if json_output:
-        print(json.dumps({"items": items, "item_sd": spread, "seed_sd": seed_sd, "seeds": found}, indent=1))
+        seen = {n: effect if effect < math.inf else None for n, effect in found.items()}
+        print(json.dumps({"items": items, "item_sd": spread, "seed_sd": seed_sd, "seeds": seen}, indent=1))
         return
-    title = f"{items} items, accuracy {accuracy:g}, correlation {correlation:g}, s.d. between seeds {100 * seed_sd:g}"
+    title = f"{items} items, accuracy {accuracy:g}, correlation {correlation:g}"
+    title += f", s.d. between seeds {100 * seed_sd:g} points"
     rows = [[f"{n}" + " ←" * (n == seeds), "none" if found[n] > 1 else f"{100 * found[n]:.2f}"] for n in designs]
-    table(title, ["seeds a side", f"points seen with {chance:.0%} power"], rows)
+    print(title)
+    table("", ["seeds a side", f"points seen with {chance:.0%} power"], rows)
 
 
 @app.command()

@@ -69,7 +69,8 @@ def choices(
         rows.append([name, _percent(each["estimate"]), limits, _places(summary["letters"][name])])
     title = f"{found['task']}: {summary['items']} questions, chance {_percent(summary['chance'])}"
     title += f"; right answers {_places(summary['answers'])}"
-    table(title, ["by", "accuracy", f"{level:.0%} interval", "choices"], rows)
+    print(title)
+    table("", ["by", "accuracy", f"{level:.0%} interval", "choices"], rows)
     if summary["parsed"] is not None:
         agreed = "" if summary["agreement"] is None else f", {summary['agreement']:.0%} of them agree with {by}"
         print(f"replies read: {summary['parsed']:.0%}{agreed}; declined: {summary['abstained']:.0%}")
