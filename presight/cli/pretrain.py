@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -88,6 +89,33 @@ def budget(
         _show_one(model, found[model], gpu, tokens, [layout] if zero is not None else _stages(layout))
     else:
         _show_sizes(found, gpu, layout)
+
+
+@app.command("passport")
+def passport(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a passport, as runs/passport/passport.")],
+    json_output: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show which ways of training are bitwise equal on the machine where a passport was made.
+
+    Make one with `presight run passport`, or with the stage pretrain.Passport on your own mixture.
+    """
+    from presight.console import table
+
+    path = artifact / "passport.json"
+    if not path.exists():
+        raise PresightError(str(artifact), "holds no passport", "make one: presight run passport")
+    found = json.loads(path.read_text())
+    if json_output:
+        print(json.dumps(found, indent=1))
+        return
+    print(f"{found['steps']} steps of {found['model']}: {len(found['ways'])} ways, {len(found['classes'])} classes")
+    rows = [
+        [number if not line else "", way.replace("/", ", "), f"{found['ways'][way]['distance']:.1e}"]
+        for number, ways in enumerate(sorted(found["classes"], key=len, reverse=True), 1)
+        for line, way in enumerate(ways)
+    ]
+    table("", ["class", "way", "furthest loss from the first way"], rows)
 
 
 def _stages(layout: Layout) -> list[Layout]:

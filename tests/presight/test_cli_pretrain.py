@@ -142,3 +142,19 @@ def test_a_plan_says_what_pretraining_takes_and_what_chains_save(tmp_path, monke
     assert [run["tokens"] for run in runs] == [8192, 2048, 8192]
     assert all(run["mfu"] == {"mfu": 0.5, "source": "as given"} for run in runs)
     assert (found["pretraining"]["tokens"], found["pretraining"]["tokens_alone"]) == (18432, 26624)
+
+
+def test_a_passport_is_shown_class_by_class(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(PresightError, match="holds no passport; make one: presight run passport"):
+        call("pretrain", "passport", tmp_path)
+    ways = {
+        name: {"digest": "", "losses": [], "distance": far} for name, far in (("a/b", 0), ("c", 1e-8), ("d", 2e-3))
+    }
+    document = {"model": "tiny", "steps": 10, "classes": [["d"], ["a/b", "c"]], "ways": ways}
+    (tmp_path / "passport.json").write_text(json.dumps(document))
+    said = call("pretrain", "passport", tmp_path).splitlines()
+    assert said[0] == "10 steps of tiny: 3 ways, 2 classes"
+    rows = [line.split() for line in said if line.strip().endswith(("e-08", "e+00", "e-03"))]
+    assert rows == [["1", "a,", "b", "0.0e+00"], ["c", "1.0e-08"], ["2", "d", "2.0e-03"]]
+    assert json.loads(call("pretrain", "passport", tmp_path, "--json")) == document
