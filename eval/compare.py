@@ -46,6 +46,8 @@ class Compare(Stage):
             spread = paired_item_sd(0.5, 0.3)
             effect = minimum_detectable_effect(items, seeds, item_sd=spread, seed_sd=0.02, level=self.level)
             lines.append(f"{items} items: {100 * effect:.1f} points")
+        if not lines:
+            return None
         assumed = "accuracy 0.5, item correlation 0.3, s.d. between seeds 2 points, power 0.8"
         return (
             f"smallest detectable effect with {seeds} seed{'s' * (seeds > 1)}: {', '.join(lines)} (assumed: {assumed})"

@@ -13,7 +13,7 @@ from pydantic import Field
 from presight import index
 from presight.errors import PresightError
 from presight.packages import cache_root
-from presight.stage import Needs, Stage
+from presight.stage import Cost, Needs, Stage
 
 
 class Choices(Stage):
@@ -48,6 +48,12 @@ class Choices(Stage):
             return self
         path = self.questions.expanduser()
         return self.changed(content=index.content(path), task=self.task or path.stem)
+
+    def estimate(self) -> Cost:
+        """Questions asked."""
+        path = self.questions.expanduser()
+        lines = sum(bool(line.strip()) for line in path.open("rb")) if path.is_file() else 0
+        return Cost(items=min(lines, self.limit or lines))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``scores.json``, ``items.parquet`` (a row a question) and ``answers.parquet`` (a row a time asked).
