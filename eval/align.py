@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from eval import pairs
 from eval.alignment import align
-from eval.features import Features, encoder_features, layer_features
+from eval.features import Features, layer_features
 from eval.neighbours import MOST_ITEMS
-from presight import index
+from eval.pairs import Pairs
+from presight import index, packages
 from presight.console import progress
-from presight.errors import PresightError
+from presight.errors import PresightError, Unavailable
 from presight.stage import Cost, FrozenMap, Needs, Stage
+
+SAMPLE = "sample"
+ROLES = {"pairs": "images.emoji", "encoders": "model.vision"}  # of the packages that the sample comes from
 
 _BATCH = 32  # images decoded at once
 
@@ -26,33 +29,55 @@ _BATCH = 32  # images decoded at once
 class Align(Stage):
     """Alignment of a language model with vision encoders on pairs of image and caption, beside its null.
 
-    Pairs and encoders are the user's own and local; their content enters the identity, their place does not.
+    Pairs and encoders are the sample's, or the user's own and local; their content enters the identity, their place
+    does not.
     """
 
     kind = "alignment"
-    version = "1"
+    version = "2"
 
     model: Annotated[Stage, Needs("checkpoint")]
-    pairs: Path = Field(
-        exclude=True, description="folder with pairs.jsonl or pairs.csv (file, caption) and the images"
+    pairs: Literal["sample"] | Path = Field(
+        exclude=True, description="sample: emoji and their names; or a folder (see eval/pairs.py for its layouts)"
     )
-    encoders: FrozenMap[str, str] = Field(exclude=True, description="name: folder of a transformers vision encoder")
+    encoders: FrozenMap[str, str] = Field(
+        exclude=True, description="name: sample (EfficientNet-lite0), or the folder of a transformers vision encoder"
+    )
+    tags: bool = Field(False, description="of the sample, captions with their keywords, not the name alone")
     items: int = Field(1024, ge=3, le=MOST_ITEMS, description="pairs, drawn from all; fewer if there are fewer")
     k: int = Field(20, ge=1, description="neighbours")
     text: Literal["mean", "last"] = Field("mean", description="a caption's features: mean over tokens, or the last")
-    image: Literal["cls", "mean"] = Field("cls", description="an image's: the class token, or the mean over patches")
+    image: Literal["cls", "mean"] = Field(
+        "cls", description="an image's: the class token, or the mean over patches; the sample encoder's are means"
+    )
     clamp: float = Field(0.95, gt=0, le=1, description="quantile that values are cut to; 1: none")
     permutations: int = Field(1000, ge=19, description="draws of the null")
     seed: int = Field(0, ge=0, description="of the pairs drawn and of the null")
     content: FrozenMap[str, str] = Field(FrozenMap(), description="digests of pairs and encoders; filled in")
 
     def settle(self, fetch: bool) -> Stage:
-        """Index pairs and encoders."""
+        """Learn the content of pairs and encoders.
+
+        Raises:
+            PresightError: no encoder; tags of pairs that have none; or a folder without files.
+            Unavailable: a sample can neither be found nor fetched.
+        """
         if self.content:
             return self
         if not self.encoders:
-            raise PresightError("encoders", "names no encoder", "write name: folder")
-        return self.changed(content=FrozenMap({name: index.content(path) for name, path in self._places().items()}))
+            raise PresightError("encoders", "names no encoder", "write name: sample, or name: folder")
+        if self.tags and self.pairs != SAMPLE:
+            raise PresightError("tags", "only the sample has them", "write them into the captions")
+        places = self._places()
+        roles = {name: ROLES[name.partition(".")[0]] for name, place in places.items() if place == SAMPLE}
+        digests, missing = packages.digests(sorted(set(roles.values())), fetch) if roles else ({}, {})
+        for error in missing.values():
+            raise Unavailable(error.field, error.problem, error.mend)
+        found = {
+            name: digests[roles[name]] if isinstance(place, str) else index.content(place)
+            for name, place in places.items()
+        }
+        return self.changed(content=FrozenMap(found))
 
     def estimate(self) -> Cost:
         """Pairs read."""
@@ -65,22 +90,32 @@ class Align(Stage):
             PresightError: files changed since they were planned, pairs or encoders that cannot be read, fewer pairs
                 than neighbours, or as `layer_features`, `encoder_features` and `align`.
         """
-        for name, path in self._places().items():
-            if index.content(path) != self.content.get(name):
-                raise PresightError(name, "its files changed since it was planned", "run again")
-        folder = self.pairs.expanduser()
-        known = read_pairs(folder)
-        drawn = np.sort(np.random.default_rng([0xA11, self.seed]).permutation(len(known))[: self.items])
+        fetched = {name: self._fetched(name, place) for name, place in self._places().items()}
+        known = self._pairs(fetched["pairs"])
+        rows = np.sort(np.random.default_rng([0xA11, self.seed]).permutation(len(known))[: self.items])
+        drawn = known.take(rows.tolist())
         if len(drawn) <= self.k:  # said before models are read, not after
             raise PresightError(
                 "k", f"{self.k} neighbours among {len(drawn)} pairs", "ask for fewer, or give more pairs"
             )
-        files, captions = zip(*(known[row] for row in drawn), strict=True)
-        lm = self._captions(inputs["model"], captions)
-        encoders = {name: self._images(name, folder, files) for name in sorted(self.encoders)}
+        lm = self._captions(inputs["model"], [pair.caption for pair in drawn.pairs])
+        encoders = {name: self._images(name, fetched[f"encoders.{name}"], drawn) for name in sorted(self.encoders)}
         done = align(lm, encoders, self.k, clamp=self.clamp, permutations=self.permutations, seed=self.seed)
         (out / "alignment.json").write_text(json.dumps(done.to_json(), indent=1))
         (out / "counts.json").write_text(json.dumps({"pairs": done.items, "encoders": len(encoders)}))
+        licences = sorted({licence for each in fetched.values() if each for licence in each.licences.values()})
+        if licences:
+            (out / "licences.json").write_text(json.dumps(licences))
+
+    def _fetched(self, name: str, place: Literal["sample"] | Path) -> packages.Fetched | None:
+        """The sample's data, or nothing for a folder; either is what was planned with."""
+        sample = packages.fetch(ROLES[name.partition(".")[0]]) if place == SAMPLE else None
+        if (sample.digest if sample else index.content(Path(place))) != self.content.get(name):
+            raise PresightError(name, "its files changed since it was planned", "run again")
+        return sample
+
+    def _pairs(self, fetched: packages.Fetched | None) -> Pairs:
+        return pairs.emoji(fetched, self.tags) if fetched else pairs.local(Path(self.pairs).expanduser())
 
     def _captions(self, path: Path, captions: Sequence[str]) -> Features:
         """Layers of the language model, which is let go before an encoder comes."""
@@ -91,72 +126,20 @@ class Align(Stage):
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         return layer_features(model, tokenizer, captions, self.text)
 
-    def _images(self, name: str, folder: Path, files: Sequence[str]) -> Features:
-        """Layers of one encoder; images are held a batch at a time."""
-        import torch
-        from transformers import AutoImageProcessor, AutoModel
+    def _images(self, name: str, fetched: packages.Fetched | None, drawn: Pairs) -> list[Features]:
+        """Layers of one encoder, which may differ in width; pictures are held a batch at a time."""
+        from eval import encoders
 
-        path = Path(self.encoders[name]).expanduser()
-        try:
-            encoder = AutoModel.from_pretrained(path, dtype=torch.float32, local_files_only=True)
-            processor = AutoImageProcessor.from_pretrained(path, local_files_only=True)
-        except (OSError, ValueError) as error:
-            mend = "save model and image processor there with save_pretrained"
-            raise PresightError(f"encoders.{name}", f"transformers cannot load {path}", mend) from error
+        if fetched:
+            encode = encoders.sample(fetched)
+        else:
+            encode = encoders.folder(name, Path(self.encoders[name]).expanduser(), self.image)
         chunks = [
-            encoder_features(encoder, read_images(folder, files[start : start + _BATCH], processor), self.image)
-            for start in progress(range(0, len(files), _BATCH), f"reading images with {name}")
+            encode(drawn.take(range(start, min(start + _BATCH, len(drawn)))).pictures())
+            for start in progress(range(0, len(drawn), _BATCH), f"reading images with {name}")
         ]
-        return np.concatenate(chunks, axis=1)
+        return [np.concatenate(layer) for layer in zip(*chunks, strict=True)]
 
-    def _places(self) -> dict[str, Path]:
-        places = {"pairs": self.pairs} | {f"encoders.{name}": Path(each) for name, each in self.encoders.items()}
-        return {name: path.expanduser() for name, path in places.items()}
-
-
-def read_pairs(folder: Path) -> list[tuple[str, str]]:
-    """File and caption of ``pairs.jsonl`` or ``pairs.csv``; of an image with several captions, the first.
-
-    An image that came twice would be its own nearest neighbour on one side only, and no permutation keeps such pairs
-    together.
-
-    Raises:
-        PresightError: neither list is there, a record lacks a key or a caption, or an image is not in the folder.
-    """
-    lines, table = folder / "pairs.jsonl", folder / "pairs.csv"
-    if not lines.exists() and not table.exists():
-        raise PresightError(str(folder), "has no pairs.jsonl or pairs.csv", "list file and caption of every pair")
-    path = lines if lines.exists() else table
-    there = {each.relative_to(folder).as_posix() for each in index.files(folder)}
-    found: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as opened:
-        try:
-            rows = list(map(json.loads, filter(str.strip, opened)) if path == lines else csv.DictReader(opened))
-        except (ValueError, csv.Error) as error:
-            raise PresightError(str(path), f"cannot be read: {error}", "write one record a line") from error
-    for number, row in enumerate(rows, 1):
-        file, caption = (row.get("file"), row.get("caption")) if isinstance(row, dict) else (None, None)
-        if not (isinstance(file, str) and isinstance(caption, str) and caption.strip()):
-            raise PresightError(f"{path.name}, record {number}", "lacks file or caption", "give both, as text")
-        if file not in there:
-            raise PresightError(f"{path.name}, record {number}", f"{file!r} is not in the folder", "put it there")
-        found.setdefault(file, caption)
-    return list(found.items())
-
-
-def read_images(folder: Path, files: Sequence[str], processor: Any) -> NDArray[np.float32]:
-    """Images as an encoder's processor makes them: [n, 3, height, width].
-
-    Raises:
-        PresightError: a file is no image.
-    """
-    from PIL import Image
-
-    images = []
-    for file in files:
-        try:
-            with Image.open(folder / file) as opened:
-                images.append(opened.convert("RGB"))
-        except OSError as error:
-            raise PresightError(file, "cannot be read as an image", "mend it, or take it off the list") from error
-    return np.asarray(processor(images, return_tensors="np")["pixel_values"], np.float32)
+    def _places(self) -> dict[str, Literal["sample"] | Path]:
+        named = {"pairs": self.pairs} | {f"encoders.{name}": place for name, place in self.encoders.items()}
+        return {name: "sample" if place == SAMPLE else Path(place).expanduser() for name, place in named.items()}

@@ -48,6 +48,8 @@ class ProbeScores:
     Attributes:
         predicted: classes [n_test].
         correct: [n_test]; the per-item scores that comparisons pair.
+        confidence: [n_test] probability of the true class, or the share of neighbours that are of it; 0 where training
+            had none of it.
         strength: the ridge penalty, or the number of neighbours, that validation chose.
         curve: what was tried, smallest first.
         edge: whether a strength beyond what was tried might have done better: none inside is as good as the best.
@@ -55,6 +57,7 @@ class ProbeScores:
 
     predicted: NDArray[np.int64]
     correct: NDArray[np.bool_]
+    confidence: Floats
     strength: float
     curve: tuple[Trial, ...]
     edge: bool
@@ -109,7 +112,7 @@ def fit_probe(
     x, held, asked = (torch.from_numpy((each.features - centre) / spread) for each in splits)
     weights = torch.zeros(x.shape[1], len(known), dtype=torch.float64, requires_grad=True)
     intercepts = torch.zeros(len(known), dtype=torch.float64, requires_grad=True)
-    curve, best, answers = [], -1.0, np.zeros(0, np.int64)
+    curve, best, answers, odds = [], -1.0, np.zeros(0, np.int64), np.zeros((0, 0))
     for strength in sorted(strengths, reverse=True):
         descent = torch.optim.LBFGS(
             [weights, intercepts],
@@ -135,11 +138,14 @@ def fit_probe(
             right = (known[(held @ weights + intercepts).argmax(1)].numpy() == splits[1].labels).mean()
             if right > best:
                 best, chosen = float(right), strength
-                answers = known[(asked @ weights + intercepts).argmax(1)].numpy()
+                logits = asked @ weights + intercepts
+                answers, odds = known[logits.argmax(1)].numpy(), logits.softmax(1).numpy()
         curve.append(Trial(strength, float(right), rest))
     curve.reverse()
     edge = len(curve) > 1 and all(trial.validation < best for trial in curve[1:-1])
-    return ProbeScores(answers, answers == splits[2].labels, chosen, tuple(curve), edge)
+    truth = splits[2].labels
+    confidence = (odds * (known.numpy() == truth[:, None])).sum(1)
+    return ProbeScores(answers, answers == truth, confidence, chosen, tuple(curve), edge)
 
 
 def fit_neighbours(
@@ -160,11 +166,12 @@ def fit_neighbours(
     held, asked = (nearest(each.features, train.features, numbers[-1]) for each in (validation, test))
     curve = [Trial(k, float((majority(train.labels[held[:, :k]]) == validation.labels).mean())) for k in numbers]
     best = max(curve, key=lambda trial: (trial.validation, trial.strength))
-    answers = majority(train.labels[asked[:, : int(best.strength)]])
+    near = train.labels[asked[:, : int(best.strength)]]
+    answers, confidence = majority(near), (near == test.labels[:, None]).mean(1)
     # beyond one neighbour there is nothing, nor beyond all items; beyond the largest number tried there may be
     wider = len(curve) > 1 and numbers[-1] < len(train.labels)
     edge = best is curve[-1] and wider and all(trial.validation < best.validation for trial in curve[:-1])
-    return ProbeScores(answers, answers == test.labels, best.strength, tuple(curve), edge)
+    return ProbeScores(answers, answers == test.labels, confidence, best.strength, tuple(curve), edge)
 
 
 def majority(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,3 @@
-import csv
 import json
 from typing import ClassVar
 
@@ -6,12 +5,16 @@ import numpy as np
 import pytest
 from toy_models import tiny_encoder, tiny_lm
 
-from eval.align import Align, read_images, read_pairs
+from eval import encoders as vision
+from eval import pairs as paired
+from eval.align import Align
 from eval.alignment import align
 from eval.features import encoder_features, layer_features
-from presight import expansion, recipe
+from eval.pairs import Pair, Pairs, local
+from presight import expansion, packages, recipe
 from presight.assembly import build, dump, load, topological
-from presight.errors import PresightError
+from presight.errors import PresightError, Unavailable
+from presight.packages import Fetched
 from presight.stage import Stage
 
 
@@ -78,13 +81,15 @@ def test_stage_aligns_a_checkpoint_with_encoders(pairs, models):
     settled = stage(pairs, models).settle(True)
     assert run(settled, models, "first") == run(settled, models, "second")
     found = json.loads((models / "first" / "alignment.json").read_text())
-    files, captions = zip(*read_pairs(pairs), strict=True)
-    assert found["items"] == len(files) == 12
+    known = local(pairs)
+    captions = [pair.caption for pair in known.pairs]
+    assert found["items"] == len(known) == 12
     tokenizer = PreTrainedTokenizerFast.from_pretrained(models / "lm")
     lm = layer_features(LlamaForCausalLM.from_pretrained(models / "lm"), tokenizer, captions)
     encoders = {}
     for name, folder, kind in (("clip", "CLIP", CLIPVisionModel), ("mae", "ViTMAE", ViTMAEModel)):
-        images = read_images(pairs, files, AutoImageProcessor.from_pretrained(models / folder))
+        processor = AutoImageProcessor.from_pretrained(models / folder)
+        images = processor(known.pictures(), return_tensors="np")["pixel_values"]
         encoders[name] = encoder_features(kind.from_pretrained(models / folder), images)
     expected = align(lm, encoders, 3, permutations=20)
     assert found == json.loads(json.dumps(expected.to_json()))
@@ -156,37 +161,60 @@ def test_what_cannot_be_aligned_is_refused_before_it_is_read(pairs, models):
         run(stage(pairs, models).settle(True), models, "none")
 
 
-def test_pairs_are_read_from_lines_or_a_table(pairs):
-    lines = read_pairs(pairs)
-    assert len(lines) == 12
-    assert lines[0] == ("images/0.png", "cat ")
-    (pairs / "pairs.jsonl").unlink()
-    with (pairs / "pairs.csv").open("w", encoding="utf-8-sig", newline="") as opened:
-        table = csv.writer(opened)
-        table.writerow(["caption", "file"])
-        table.writerows([(caption, file) for file, caption in [*lines, ("images/3.png", 'a, "second"\nline')]])
-    assert read_pairs(pairs) == lines
+@pytest.fixture
+def samples(monkeypatch, pairs):
+    """The sample's roles, without a network: the toy's images as emoji, and an encoder of two layers."""
+
+    def encode(pictures):
+        colours = np.array([picture.getpixel((0, 0)) for picture in pictures], np.float32)
+        return [colours, np.hstack([np.sin(colours), colours[:, ::-1] ** 2])]
+
+    def emoji(fetched, tags):
+        assert fetched.role == "images.emoji"
+        known = local(pairs)
+        return Pairs(tuple(Pair(p.file, p.caption + " dog" * tags, "any") for p in known.pairs), known.read)
+
+    monkeypatch.setattr(packages, "fetch", lambda role: Fetched(role, {}, f"digest of {role}", {role: "MIT"}))
+    monkeypatch.setattr(packages, "digests", lambda roles, fetch: ({role: f"digest of {role}" for role in roles}, {}))
+    monkeypatch.setattr(paired, "emoji", emoji)
+    monkeypatch.setattr(vision, "sample", lambda fetched: encode)
+    return encode
 
 
-@pytest.mark.parametrize(
-    ("record", "problem"),
-    [
-        ('{"file": "images/0.png"}', "lacks file or caption"),
-        ('{"file": "images/0.png", "caption": " "}', "lacks file or caption"),
-        ("[1]", "lacks file or caption"),
-        ("{", "cannot be read"),
-        ('{"file": "../lm/config.json", "caption": "a"}', "not in the folder"),
-    ],
-)
-def test_pairs_that_cannot_be_read_are_refused(pairs, record, problem):
-    (pairs / "pairs.jsonl").write_text(record)
-    with pytest.raises(PresightError, match=problem):
-        read_pairs(pairs)
+def test_samples_of_pairs_and_encoder(samples, pairs, models):
+    mixed = {"net": "sample", "clip": str(models / "CLIP")}
+    settled = stage("sample", models, encoders=mixed).settle(True)
+    assert settled.content["pairs"] == "digest of images.emoji"
+    assert settled.content["encoders.net"] == "digest of model.vision"
+    found = json.loads(run(settled, models, "out"))
+    assert json.loads((models / "out" / "licences.json").read_text()) == ["MIT"]
+    assert np.shape(found["tables"]["net"]) == (4, 2)
+    assert np.shape(found["tables"]["clip"]) == (4, 3)
+    own = stage(pairs, models, encoders={"net": "sample"}).settle(True)
+    alone = json.loads(run(own, models, "own"))
+    assert alone["tables"]["net"] == found["tables"]["net"]
+    tagged = stage("sample", models, encoders=mixed, tags=True).settle(True)
+    assert tagged.fingerprint != settled.fingerprint
+    assert json.loads(run(tagged, models, "tagged"))["tables"] != found["tables"]
 
 
-def test_no_list_and_no_image_are_refused(pairs, models):
-    with pytest.raises(PresightError, match="cannot be read as an image"):
-        read_images(pairs, ["pairs.jsonl"], None)
-    (pairs / "pairs.jsonl").unlink()
-    with pytest.raises(PresightError, match=r"has no pairs\.jsonl"):
-        read_pairs(pairs)
+def test_a_sample_that_changed_or_cannot_be_had_is_said(samples, pairs, models, monkeypatch):
+    settled = stage("sample", models).settle(True)
+    monkeypatch.setattr(packages, "fetch", lambda role: Fetched(role, {}, "other", {}))
+    with pytest.raises(PresightError, match="pairs: its files changed since it was planned"):
+        run(settled, models, "out")
+    error = PresightError("images.emoji", "no network", "try again")
+    monkeypatch.setattr(packages, "digests", lambda roles, fetch: ({}, {"images.emoji": error}))
+    with pytest.raises(Unavailable, match=r"images\.emoji: no network"):
+        stage("sample", models).settle(True)
+    with pytest.raises(PresightError, match="tags: only the sample has them"):
+        stage(pairs, models, tags=True).settle(True)
+
+
+def test_images_are_read_a_batch_at_a_time(samples, pairs, models, monkeypatch):
+    import eval.align
+
+    settled = stage(pairs, models, encoders={"net": "sample"}).settle(True)
+    whole = run(settled, models, "whole")
+    monkeypatch.setattr(eval.align, "_BATCH", 5)
+    assert run(settled, models, "cut") == whole

@@ -52,6 +52,25 @@ def test_linear_probe_is_scikit_learns(strength):
     assert whole.curve[0].converged
 
 
+def test_confidence_is_the_probability_of_the_true_class():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    train, validation, test = splits()
+    scale = StandardScaler().fit(train.features.astype(float))
+    slow = LogisticRegression(C=1 / (0.1 * len(train.labels)), tol=1e-9, max_iter=10_000)
+    slow.fit(scale.transform(train.features.astype(float)), train.labels)
+    odds = slow.predict_proba(scale.transform(test.features.astype(float)))
+    expected = odds[range(200), test.labels]
+    assert fit_probe(train, validation, test, (0.1,)).confidence == pytest.approx(expected, abs=1e-3)
+    unseen = test._replace(labels=test.labels + 100)
+    assert (fit_probe(train, validation, unseen, (0.1,)).confidence == 0).all()
+    near = fit_neighbours(train, validation, test, (5,))
+    assert set(np.rint(5 * near.confidence)) <= set(range(6))
+    assert ((near.confidence > 0.5) <= near.correct).all()
+    assert (near.confidence[near.correct] >= 0.2).all()
+
+
 def test_strength_is_chosen_on_validation_alone():
     train, validation, test = splits()
     done = fit_probe(train, validation, test)
