@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from eval.alignment import align
-from eval.emergence import emergence
-from eval.neighbours import neighbours, shared_edges
+from eval.alignment.mutual import align
+from eval.alignment.neighbours import neighbours, shared_edges
+from eval.probe.emergence import emergence
 
 ITEMS, K, LM, ENCODER = 1024, 10, (13, 512), (25, 768)
 SETS, MILESTONES, LAYERS, SEEDS = 4000, 6, 4, 3

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.intervals import crossed_bootstrap, crossed_interval, paired_bootstrap
+from eval.stats.intervals import crossed_bootstrap, crossed_interval, paired_bootstrap
 
 DRAWS, SEEDS, ITEMS, LOOPED = 10_000, 8, 2_000, 1_000
 

@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.intervals import crossed_interval
+from eval.stats.intervals import crossed_interval
 
 RUNS = 5000
 SEEDS = (2, 3, 8)

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from eval.correlation import correlation
-from eval.feasible import Feasible
-from eval.mixing_law import Proxies, fit_law, left_out
-from eval.optimum import optimum
-from eval.proposals import propose
-from eval.replicates import Runs
-from eval.response import response
-from eval.surface import fit
+from eval.response.feasible import Feasible
+from eval.response.mixing_law import Proxies, fit_law, left_out
+from eval.response.optimum import optimum
+from eval.response.proposals import propose
+from eval.response.replicates import Runs
+from eval.response.response import respond
+from eval.response.surface import fit
+from eval.stats.correlation import correlation
 
-PRINTED = Path(__file__).parents[1] / "tests" / "eval" / "see_before_seeing.csv"
+PRINTED = Path(__file__).parents[1] / "tests" / "eval" / "response" / "see_before_seeing.csv"
 NOISE = 0.25  # about the residual of the paper's grid
 Score = Callable[[Any], Any]
 
@@ -92,7 +92,7 @@ def verdicts(runs: int = 200) -> None:
             rng, found = np.random.default_rng(8), []
             for seed in range(runs):
                 y = curve(levels) + sd * rng.standard_normal(len(levels))
-                found.append(response(Runs.of(levels, y), seed=seed, more=False).verdict)
+                found.append(respond(Runs.of(levels, y), seed=seed, more=False).verdict)
             rows.append([truth, noise, *(f"{100 * found.count(name) / runs:.0f} %" for name in names)])
     print("### What a verdict on a share is worth\n")
     print(

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import chi2, norm, studentized_range
 
-from eval.margins import t_quantile
-from eval.optimum import optimum
-from eval.proposals import propose
-from eval.published import published_correlation, published_difference
-from eval.replicates import Runs
-from eval.response import response
-from eval.stats import holm
-from eval.surface import fit, leave_one_out
+from eval.response.optimum import optimum
+from eval.response.proposals import propose
+from eval.response.published import published_correlation, published_difference
+from eval.response.replicates import Runs
+from eval.response.response import respond
+from eval.response.surface import fit, leave_one_out
+from eval.stats.deltas import holm
+from eval.stats.margins import t_quantile
 
-PRINTED = Path(__file__).parents[1] / "tests" / "eval" / "see_before_seeing.csv"
+PRINTED = Path(__file__).parents[1] / "tests" / "eval" / "response" / "see_before_seeing.csv"
 Cells = dict[str, dict[str, float]]
 
 
@@ -87,7 +87,7 @@ def surface_section() -> float:
         see."""
     )
     for share in runs.names:
-        print(f"- {response(runs, share).sentence()}")
+        print(f"- {respond(runs, share).sentence()}")
     print()
     for criterion, aim in (("optimum", "to find the optimum"), ("I", "to predict the surface")):
         found = propose(surface, 6, criterion=criterion, optimum=done, repeats=2)  # type: ignore[arg-type]
@@ -145,7 +145,7 @@ def curves_section(sd: float) -> None:
     rows, early, late = [], [], []
     for name, noise in (("average", sd), ("vision-centric", wide)):
         for curve, points in cells(f"curves {name}").items():
-            found = response(Runs.of([float(x) / 100 for x in points], list(points.values()), [curve], noise))
+            found = respond(Runs.of([float(x) / 100 for x in points], list(points.values()), [curve], noise))
             slopes = (
                 f"{e.estimate / 10:+.2f} [{e.low / 10:+.2f}, {e.high / 10:+.2f}]" for e in (found.early, found.late)
             )
@@ -294,7 +294,7 @@ def main() -> None:
     print('# The printed tables of "Learning to See Before Seeing", analysed anew\n')
     say(
         """Written by `(python -P benchmarks/response.py; python -P benchmarks/optimum.py) > docs/reanalysis.md`
-        from `tests/eval/see_before_seeing.csv`: numbers that arXiv 2509.26625 prints, and curves read off its
+        from `tests/eval/response/see_before_seeing.csv`: numbers that arXiv 2509.26625 prints, and curves read off its
         vector figures (error at most 0.02). All its runs have seed 42 and none is repeated, so what noise there is
         has to be guessed from scatter. "Established" below means: a 95 % interval, under the assumptions named,
         leaves nought out."""

@@ -28,7 +28,7 @@ def questions(count: int, prefix: int, sizes: Sequence[int], vocabulary: int) ->
 
 
 def shared(model: Any, asked: Sequence[Question]) -> Found:
-    from eval.scoring import option_logprobs
+    from eval.answers.scoring import option_logprobs
 
     return [[total for total, _ in option_logprobs(model, [prefix], [options])[0]] for prefix, options in asked]
 

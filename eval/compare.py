@@ -36,7 +36,7 @@ class Compare(Stage):
 
     def design(self) -> str | None:
         """The smallest effect this comparison could detect, and the variances it assumes."""
-        from eval.stats import minimum_detectable_effect, paired_item_sd
+        from eval.stats.deltas import minimum_detectable_effect, paired_item_sd
 
         seeds = len({each.labels.get(self.replicate) for each in self.scores} - {None})
         if not seeds:
@@ -55,7 +55,7 @@ class Compare(Stage):
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Group, pair, compare; every arm and every difference with its interval."""
-        from eval.stats import holm
+        from eval.stats.deltas import holm
 
         arms = self._arms(inputs)
         known = {arm.labels[self.along] for arm in arms if self.along in arm.labels}
@@ -109,7 +109,7 @@ class Compare(Stage):
         )
 
     def _delta(self, treatment: Arm, control: Arm) -> dict[str, Any]:
-        from eval.stats import prior_delta
+        from eval.stats.deltas import prior_delta
 
         seeds = [seed for seed in treatment.seeds if seed in control.seeds]
         if not seeds:
@@ -176,7 +176,7 @@ class Arm:
 
     def record(self, level: float) -> dict[str, Any]:
         """The arm's mean score with its interval, and where it comes from."""
-        from eval.stats import mean_interval
+        from eval.stats.deltas import mean_interval
 
         interval = mean_interval(self.scores, clusters=self.clusters, level=level)
         rates = {facts["learning_rate"] for facts in self.known if facts.get("learning_rate") is not None}

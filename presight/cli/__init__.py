@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from presight.cli import corpus, data, evaluate, pretrain, runs, store
+from presight.cli import corpus, data, evaluate, pretrain, runs, slurm, store
 from presight.errors import EXIT_USER, PresightError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ store.register(app)
 app.add_typer(corpus.app, name="corpus", help="Label text, mix it, check what a mixture promises.")
 app.add_typer(pretrain.app, name="pretrain", help="What pretraining takes: memory, tokens a second, GPU-hours.")
 app.add_typer(evaluate.app, name="eval", help="Measure a checkpoint; compare results item by item.")
+app.add_typer(slurm.app, name="slurm", help="The same recipe on a cluster: submit, watch, try again.")
 app.add_typer(data.app, name="data", help="Real text, images and sounds from ordinary packages.")
 
 

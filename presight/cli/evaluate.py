@@ -38,9 +38,9 @@ def compare(
     Speaks of these two models: whether a mixture does it takes several pretraining seeds a side, and eval.Compare in
     a recipe.
     """
-    from eval.multiplicity import holm
     from eval.records import results
-    from eval.stats import prior_delta
+    from eval.stats.deltas import prior_delta
+    from eval.stats.multiplicity import holm
 
     first, second = ({(each.task, each.metric): each for each in results(path)} for path in (treatment, control))
     shared = [key for key in first if key in second]
@@ -68,7 +68,7 @@ def power(
     json_output: Json = False,
 ) -> None:
     """The smallest difference of two accuracies that a design would see, before anything is run."""
-    from eval.stats import minimum_detectable_effect, paired_item_sd
+    from eval.stats.deltas import minimum_detectable_effect, paired_item_sd
     from presight.console import table
 
     spread = paired_item_sd(accuracy, correlation)
@@ -119,7 +119,7 @@ def parse(
     option: Annotated[list[str], typer.Option(help="An option's text; repeat for each, in order.")],
 ) -> None:
     """Show how a reply is read: the option it chooses, and by what."""
-    from eval.answers import read_choice
+    from eval.answers.reading import read_choice
 
     found = read_choice(reply, option)
     print(f"{'none' if found.choice is None else option[found.choice]} ({found.tier})")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eval import Compare
-from eval.stats import holm, prior_delta
+from eval.stats.deltas import holm, prior_delta
 from presight.errors import PresightError
 from presight.stage import Cost, FrozenMap, Labelled, Stage
 

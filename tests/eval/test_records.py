@@ -6,8 +6,8 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from eval.intervals import paired_bootstrap
 from eval.records import COLUMNS, keep, results, schema
+from eval.stats.intervals import paired_bootstrap
 from presight.errors import PresightError
 
 CARD = {

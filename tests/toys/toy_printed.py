@@ -1,13 +1,13 @@
-"""What "Learning to See Before Seeing" prints, as `tests/eval/see_before_seeing.csv` has it."""
+"""What "Learning to See Before Seeing" prints, as `tests/eval/response/see_before_seeing.csv` has it."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 
-from eval.replicates import Runs
+from eval.response.replicates import Runs
 
-FILE = Path(__file__).parents[1] / "eval" / "see_before_seeing.csv"
+FILE = Path(__file__).parents[1] / "eval" / "response" / "see_before_seeing.csv"
 
 
 def printed(table):

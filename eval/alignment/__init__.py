@@ -1,0 +1,1 @@
+"""Whether a language model and a vision encoder find the same things alike."""

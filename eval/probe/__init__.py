@@ -1,0 +1,1 @@
+"""What the layers of a checkpoint know, and from how many tokens on."""
