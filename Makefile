@@ -10,13 +10,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test soak check bench format clean
+.PHONY: demo test test-cluster soak check bench format clean
 
 demo: $(STAMP)
 	$(BIN)/presight run quickstart --root $(ROOT)
 
 test: $(STAMP)
 	$(BIN)/python -P -m pytest $(PYTEST)
+
+test-cluster: $(STAMP)
+	$(BIN)/python -P -m pytest -m cluster tests/slurm $(PYTEST)
 
 soak: $(STAMP)
 	$(BIN)/python -P -m pytest -m soak $(PYTEST)

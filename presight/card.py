@@ -150,8 +150,15 @@ def release() -> str:
 
 @functools.cache
 def revision() -> dict[str, str | None]:
-    """Commit of the checkout that runs, and a hash of what differs from it; nothing when installed from a wheel."""
+    """Commit of the checkout that runs, and a hash of what differs from it; nothing when installed from a wheel.
+
+    A copy that jobs run (``store/.code``) says in ``CODE.json`` what it was copied from.
+    """
     here = Path(__file__).resolve().parents[1]
+    copied = here / "CODE.json"
+    if copied.exists():
+        known = json.loads(copied.read_text())
+        return {name: known[name] for name in ("commit", "diff") if name in known}
 
     def git(*words: str) -> bytes:
         return subprocess.run(["git", "-C", str(here), *words], capture_output=True, check=True, timeout=20).stdout
