@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
+from adapt.arms import Adaptation, trains
+from presight.console import say
 from presight.errors import EXIT_DIVERGED, PresightError
-from presight.stage import Cost, Needs, Stage
+from presight.stage import Cost, Needs, Stage, scratch
 
-Trained = Literal["head", "input", "norms", "full"]
+CONFUSED = 50  # classes up to which the whole confusion is written down
 
 
-class Search(Stage):
+class Search(Adaptation):
     """The same learning rates for every arm, chosen on the validation split; the curve is kept.
 
     The best rate depends on how long is trained: a search has the budget of the fit it chooses for, by default all
@@ -24,126 +27,171 @@ class Search(Stage):
     """
 
     kind = "rate"
-    version = "1"
+    version = "2"
 
-    model: Annotated[Stage, Needs("checkpoint")]
-    data: Annotated[Stage, Needs("examples")]
     learning_rates: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2), min_length=1, description="to choose from")
-    trained: Trained = Field("norms", description="head; input: + projection; norms: + the LM's norms; full")
-    epochs: int = Field(4, ge=1, description="passes over the training examples")
-    items: int | None = Field(None, ge=1, description="training examples used; default all")
-    seed: int = Field(0, ge=0, description="of projection, head and order")
-    patch: int | None = Field(None, ge=1, description="side in pixels or length in samples")
 
     def estimate(self) -> Cost:
         """Arithmetic of all candidates."""
-        sizes = sizes_of(self.data)
-        passes = self.epochs * (self.items or sizes["train"]) + sizes["validation"] / 3
-        return Cost(flops=len(self.learning_rates) * passes * example_flops(self.model, self.data))
+        return self.cost(len(self.learning_rates), scored=0)
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Fit once per learning rate; one that diverges loses."""
-        from adapt.fitting import Task, fit
-        from adapt.raw import RawInputClassifier
+        from adapt import fitting
 
-        task = Task.load(inputs["data"], self.patch, {"train": self.items, "validation": None})
-        curve = []
+        task = self.task(inputs["data"], "validation")
+        model = self.classifier(inputs["model"], task)
+        trunk, start = trunk_of(self, model, task, inputs), fitting.Start.of(model)
+        curve: list[dict[str, Any]] = []
         for rate in sorted(self.learning_rates):
-            model = RawInputClassifier.load(inputs["model"], task.width, len(task.classes), self.seed)
+            start.restore(model)
+            keep = scratch(out) / f"{self.fingerprint}-{rate}.pt"
             try:
-                done = fit(model, task, self.trained, rate, self.epochs, self.seed, f"learning rate {rate:g}")
-                curve.append({"learning_rate": rate, "validation": done.validation, "losses": done.losses})
+                losses = fitting.fit(
+                    model, task, rate, self.epochs, self.seed, f"learning rate {rate:g}", trunk=trunk, keep=keep
+                )
+                found = fitting.value(
+                    task, "validation", fitting.predict(model, task, "validation", trunk=trunk, head=self.head)
+                )
+                curve.append({"learning_rate": rate, "validation": found, "losses": losses})
             except PresightError as error:
                 if error.code != EXIT_DIVERGED:
                     raise
                 curve.append({"learning_rate": rate, "validation": 0.0, "losses": []})
         best = max(range(len(curve)), key=lambda index: (curve[index]["validation"], -index))
         edge = len(curve) > 1 and best in (0, len(curve) - 1)
-        found = {"learning_rate": curve[best]["learning_rate"], "edge": edge, "curve": curve}
-        (out / "rate.json").write_text(json.dumps(found, indent=1))
+        chosen = {"learning_rate": curve[best]["learning_rate"], "edge": edge, "curve": curve}
+        if edge:
+            say(f"the best learning rate, {chosen['learning_rate']:g}, lies on the edge of those searched: widen them")
+        (out / "rate.json").write_text(json.dumps(chosen, indent=1))
 
 
-class Classify(Stage):
-    """Fit one arm and score the test split once: a record for every item."""
+class Classify(Adaptation):
+    """Fit one arm and score the test split once: a record for every item.
+
+    An item is an example, or a recording whose clips' scores are averaged. Of one label its score is right or wrong;
+    of several or none its share of lwlrap (`metrics.lwlrap_items`), the one such metric that is a mean over items.
+    """
 
     kind = "scores"
-    version = "1"
+    version = "2"
 
-    model: Annotated[Stage, Needs("checkpoint")]
-    data: Annotated[Stage, Needs("examples")]
     learning_rate: float | Annotated[Stage, Needs("rate")] = Field(description="a number, or a search's choice")
-    trained: Trained = Field("norms", description="head; input: + projection; norms: + the LM's norms; full")
-    epochs: int = Field(4, ge=1, description="passes over the training examples")
-    items: int | None = Field(None, ge=1, description="training examples used; default all")
-    seed: int = Field(0, ge=0, description="of projection, head and order")
-    patch: int | None = Field(None, ge=1, description="side in pixels or length in samples")
+
+    @model_validator(mode="after")
+    def _fair(self) -> Classify:
+        search = self.learning_rate
+        if isinstance(search, Search) and search.arm != self.arm:
+            other = next(name for name, value in self.arm.items() if search.arm[name] != value)
+            problem = f"the search is of another arm: {other} {search.arm[other]!r}, here {self.arm[other]!r}"
+            raise ValueError(f"{problem}; search for every arm by itself")
+        return self
 
     def estimate(self) -> Cost:
         """Arithmetic of the fit, and the items scored."""
-        sizes = sizes_of(self.data)
-        passes = self.epochs * (self.items or sizes["train"]) + (sizes["validation"] + sizes["test"]) / 3
-        return Cost(flops=passes * example_flops(self.model, self.data), items=sizes["test"])
+        from adapt.arms import sizes_of
+
+        return self.cost(1, scored=sizes_of(self.data)["test"])
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Fit, score, write ``items.parquet`` and ``scores.json``."""
         import pyarrow
         import pyarrow.parquet
+        import torch
 
-        from adapt.fitting import Task, fit, predict
-        from adapt.raw import RawInputClassifier
+        from adapt import fitting
 
-        if isinstance(self.learning_rate, Stage):
-            searched = json.loads((inputs["learning_rate"] / "rate.json").read_text())
-            rate, edge = float(searched["learning_rate"]), bool(searched["edge"])
-        else:
-            rate, edge = self.learning_rate, False
-        task = Task.load(inputs["data"], self.patch, {"train": self.items, "validation": None, "test": None})
-        model = RawInputClassifier.load(inputs["model"], task.width, len(task.classes), self.seed)
-        done = fit(model, task, self.trained, rate, self.epochs, self.seed, f"fitting {task.modality}s")
-        predicted, confidence = predict(model, task, "test")
-        test = task.split["test"]
-        correct = predicted == test.labels
-        columns = {
-            "item": list(test.items),
-            "cluster": list(test.clusters),
-            "label": test.labels,
-            "prediction": predicted,
-            "correct": correct,
-            "confidence": confidence,
-        }
+        rate, edge = self._rate(inputs)
+        task = self.task(inputs["data"], "validation", "test")
+        model = self.classifier(inputs["model"], task)
+        say(f"{self.trained} {trains(model)}")
+        norms = model.norms(torch.from_numpy(task.patches["train"][:256]).to(next(model.parameters()).device))
+        trunk = trunk_of(self, model, task, inputs)
+        what, keep = f"fitting {task.modality}s", scratch(out) / f"{self.fingerprint}.pt"
+        losses = fitting.fit(model, task, rate, self.epochs, self.seed, what, trunk=trunk, keep=keep)
+        held, scores = (
+            fitting.predict(model, task, split, trunk=trunk, head=self.head) for split in ("validation", "test")
+        )
+        columns, measured = measure(task, scores)
         pyarrow.parquet.write_table(pyarrow.table(columns), out / "items.parquet")
-        per_class = [int((test.labels == label).sum()) for label in range(len(task.classes))]
         record = {
             "task": f"{task.modality} classification",
             "modality": task.modality,
-            "metric": "accuracy",
             "trained": self.trained,
+            "arm": self.arm,
             "parameters_trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "items": len(test),
+            "examples_trained": len(task.split["train"]),
+            "tokens": task.tokens,
+            "items": len(scores),
             "classes": task.classes,
-            "accuracy": float(correct.mean()),
-            "chance": max(per_class) / len(test),
+            **measured,
             "learning_rate": rate,
             "edge": edge,
-            "validation": done.validation,
-            "losses": done.losses,
-            "text_norm": model.text_norm,
+            "validation": fitting.value(task, "validation", held),
+            "losses": losses,
+            **norms,
         }
         (out / "scores.json").write_text(json.dumps(record, indent=1))
-        (out / "counts.json").write_text(json.dumps({"items": len(test)}))
+        (out / "counts.json").write_text(json.dumps({"items": len(scores)}))
+
+    def _rate(self, inputs: Mapping[str, Path]) -> tuple[float, bool]:
+        if not isinstance(self.learning_rate, Stage):
+            return self.learning_rate, False
+        searched = json.loads((inputs["learning_rate"] / "rate.json").read_text())
+        return float(searched["learning_rate"]), bool(searched["edge"])
 
 
-def sizes_of(data: Stage) -> dict[str, int]:
-    """Examples of each split, for estimates: as the data's stage says, else a thousand."""
-    return {"train": 1000, "validation": 1000, "test": 1000, **getattr(data, "sizes", {})}
+def trunk_of(stage: Adaptation, model: Any, task: Any, inputs: Mapping[str, Path]) -> Any:
+    """Cached features where only the head is trained, else all of the model."""
+    from adapt import caching
+    from adapt.fitting import Trunk
+
+    if stage.trained != "head":
+        return Trunk.whole(model, task)
+    settings = {
+        **{name: value for name, value in stage.arm.items() if name not in ("trained", "rank", "head", "shuffled")},
+        "shuffled": stage.shuffled if stage.shuffled != "labels" else "none",
+        "readout": "all" if stage.readout == "attention" else stage.readout,
+        "examples": len(task.split["train"]),
+        "seeds": [stage.input_seed, stage.seed if stage.structure == "mlp" else None],
+        "device": next(model.parameters()).device.type,
+    }
+    return Trunk.frozen(
+        caching.Features(model, task.patches, caching.digest(inputs["model"], inputs["data"], settings))
+    )
 
 
-def example_flops(model: Stage, data: Stage) -> float:
-    """Arithmetic of one example through the LM and back, for estimates; the output embedding is not used."""
-    from pretrain import SHAPES
+def measure(task: Any, scores: np.ndarray[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Columns of ``items.parquet``, and the metrics, of scores [items, classes] of the test split."""
+    from adapt import metrics
 
-    size: object = model
-    while isinstance(size, Stage):
-        size = getattr(size, "model", "1m")
-    tokens = getattr(data, "tokens", 50)
-    return float(tokens * SHAPES.get(str(size), SHAPES["1m"]).flops(0, tokens))
+    items = task.items("test")
+    labels, known = items.labels, task.items("train").labels
+    assert len(scores) == len(items.names) == len(set(items.names))
+    columns: dict[str, Any] = {"item": list(items.names), "cluster": list(items.clusters)}
+    if task.multilabel:
+        columns["labels"] = [np.flatnonzero(row).tolist() for row in labels]
+        columns["prediction"] = scores.argmax(1)
+        columns["lwlrap"] = metrics.lwlrap_items(labels, scores)
+        mean, each = metrics.macro_average_precision(labels, scores)
+        frequency = np.broadcast_to(known.mean(0), labels.shape)
+        return columns, {
+            "metric": "lwlrap",
+            "lwlrap": float(columns["lwlrap"].mean()),
+            "mean_average_precision": mean,
+            "average_precision": dict(zip(task.classes, each, strict=True)),
+            "d_prime": metrics.d_prime(labels, scores),
+            "chance": metrics.lwlrap(labels, frequency),  # every item's classes ranked by how common they are
+        }
+    predicted = scores.argmax(1)
+    columns |= {"label": labels, "prediction": predicted, "correct": predicted == labels}
+    columns["confidence"] = scores[np.arange(len(labels)), labels]
+    classes = len(task.classes)
+    measured: dict[str, Any] = {
+        "metric": "accuracy",
+        "accuracy": float(columns["correct"].mean()),
+        "chance": int(np.bincount(labels).max()) / len(labels),
+    }
+    if classes <= CONFUSED:
+        measured["confusion"] = metrics.confusion(labels, predicted, classes).tolist()
+    return columns, measured

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,10 @@ import numpy.typing as npt
 from presight.errors import PresightError
 
 Floats = npt.NDArray[np.float32]
+Shuffled = Literal["none", "order", "patches", "labels"]
+
+SECONDS = 0.025  # of a waveform's patch, unless one is given
+SIDE = 4  # of an image's patch, in pixels, likewise
 
 
 def image_patches(images: npt.NDArray[Any], size: int) -> Floats:
@@ -36,6 +41,27 @@ def wave_patches(waves: npt.NDArray[Any], size: int) -> Floats:
     return waves[:, : length // size * size].reshape(n, -1, size).astype(np.float32)
 
 
+def patch_order(shuffled: Shuffled, count: int, tokens: int, seed: int, split: str) -> npt.NDArray[np.int64] | None:
+    """The order [N or 1, T] that patches are read in, or None: as they lie.
+
+    ``order`` is one permutation for all examples of all splits: nothing is lost, but neighbours are no neighbours any
+    more. ``patches`` is one of its own for each example: where a patch lay is lost.
+
+    Args:
+        shuffled: which.
+        count: examples N of the split.
+        tokens: patches T of an example.
+        seed: of the permutations.
+        split: name; with ``patches`` every split has permutations of its own.
+    """
+    if shuffled == "order":
+        return np.random.default_rng(seed).permutation(tokens)[None]
+    if shuffled == "patches":
+        rows = np.broadcast_to(np.arange(tokens), (count, tokens))
+        return np.random.default_rng([seed, *split.encode()]).permuted(rows, axis=1)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Standardiser:
     """Subtracts the mean and divides by the deviation of all training values."""
@@ -44,9 +70,15 @@ class Standardiser:
     deviation: float
 
     @classmethod
-    def of(cls, patches: Floats) -> Standardiser:
-        """Learn from patches of the training split."""
-        return cls(float(patches.mean()), max(float(patches.std()), 1e-6))
+    def of(cls, parts: Iterable[Floats]) -> Standardiser:
+        """Learn from patches of the training split, part by part: their float64 sums are merged."""
+        count, mean, squares = 0, 0.0, 0.0
+        for part in parts:
+            size, own = part.size, float(part.mean(dtype=np.float64))
+            squares += float(part.var(dtype=np.float64)) * size + (own - mean) ** 2 * count * size / (count + size)
+            mean += (own - mean) * size / (count + size)
+            count += size
+        return cls(mean, max((squares / count) ** 0.5, 1e-6))
 
     def __call__(self, patches: Floats) -> Floats:
         """Standardised patches."""

@@ -1,4 +1,4 @@
-"""A text LM on raw inputs: patches go through a linear projection straight into its layers."""
+"""A text LM on raw inputs: patches or codes go through a projection straight into its layers."""
 
 from __future__ import annotations
 
@@ -8,67 +8,130 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-Trained = Literal["head", "input", "norms", "full"]
+from adapt import backbones
+
+Readout = Literal["mean", "last", "attention"]
+Interface = Literal["matched", "orthogonal"]
+GAIN = 2**0.5  # of the projection without a norm: that of the frozen pretrained transformer
+
+
+class AttentionPool(nn.Module):
+    """A learnt query [D] weighs the tokens; it begins at nought, which is their mean."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(width))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, D] of hidden states [B, T, D]."""
+        weights = (hidden @ self.query / hidden.shape[-1] ** 0.5).softmax(-1)  # [B, T]
+        return (weights[..., None] * hidden).sum(1)
 
 
 class RawInputClassifier(nn.Module):
-    """Patches → orthogonal projection → norm matched to the text embeddings → causal LM → mean → linear head.
+    """Patches → orthogonal projection → norm matched to the text embeddings → causal LM → read-out → linear head.
 
     The projection's scale is the confounder that comparisons of text and random weights forget: their embeddings
-    differ in norm. Here every backbone meets inputs as long as its own embeddings.
+    differ in norm. Here every backbone meets inputs as long as its own embeddings. ``interface="orthogonal"`` leaves
+    the norm out, as frozen pretrained transformers do (Lu et al. 2021).
 
     Args:
         backbone: a transformers base model that takes ``inputs_embeds``.
-        width: values of a patch.
+        width: values of a patch; or codes, with ``codes``.
         classes: outputs.
         seed: of projection and head: equal for every backbone of that width.
+        readout: mean over tokens, the last token, or a learnt weighing of them.
+        interface: whether inputs are made as long as text embeddings.
+        codes: inputs are codes, each with an embedding of its own.
+        projection: seed of the projection, if it is another one.
+        precision: ``bfloat16`` multiplies the backbone's matrices in it; weights stay float32.
     """
 
-    def __init__(self, backbone: Any, width: int, classes: int, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        width: int,
+        classes: int,
+        seed: int,
+        readout: Readout = "mean",
+        interface: Interface = "matched",
+        codes: bool = False,
+        projection: int | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.readout, self.precision = backbone, readout, precision
         embeddings = backbone.get_input_embeddings().weight
         depth = embeddings.shape[1]
+        self.text_norm = float(embeddings.detach().norm(dim=1).mean())
+        self.project: nn.Module
+        self.norm: nn.Module
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.project = nn.Linear(width, depth)
-            nn.init.orthogonal_(self.project.weight)
-            nn.init.zeros_(self.project.bias)
-            self.norm = nn.LayerNorm(depth)
+            torch.manual_seed(seed if projection is None else projection)
+            if codes:
+                self.project = nn.Embedding(width, depth)
+            else:
+                linear = nn.Linear(width, depth)
+                nn.init.orthogonal_(linear.weight, gain=1.0 if interface == "matched" else GAIN)
+                nn.init.zeros_(linear.bias)
+                self.project = linear
+            if projection is not None:
+                torch.manual_seed(2**32 + seed)  # the head's draws must not be the projection's again
             self.head = nn.Linear(depth, classes)
             nn.init.normal_(self.head.weight, std=0.02)
             nn.init.zeros_(self.head.bias)
-        self.text_norm = float(embeddings.detach().norm(dim=1).mean())
-        nn.init.constant_(self.norm.weight, self.text_norm / depth**0.5)
+        self.norm = nn.Identity()
+        if interface == "matched":
+            self.norm = nn.LayerNorm(depth)
+            nn.init.constant_(self.norm.weight, self.text_norm / depth**0.5)
+        self.pool = AttentionPool(depth) if readout == "attention" else None
 
     @classmethod
     def load(cls, checkpoint: Path, width: int, classes: int, seed: int) -> RawInputClassifier:
         """On the weights of a transformers checkpoint, in float32."""
-        from transformers import AutoModel
+        return cls(backbones.load(checkpoint), width, classes, seed)
 
-        backbone = AutoModel.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)
-        return cls(backbone, width, classes, seed)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Class logits [B, classes] of patches [B, T, width] or codes [B, T]."""
+        return self.classify(self.features(inputs))
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Class logits [B, classes] of patches [B, tokens, width]."""
-        embedded = self.norm(self.project(patches))  # [B, T, D]
-        hidden = self.backbone(inputs_embeds=embedded, use_cache=False).last_hidden_state  # [B, T, D]
-        return self.head(hidden.mean(1))
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the head is given: the embedding [B, D], or with attention all hidden states [B, T, D]."""
+        below = (self.project, self.norm, self.backbone)
+        trains = any(parameter.requires_grad for part in below for parameter in part.parameters())
+        with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+            embedded = self.norm(self.project(inputs))  # [B, T, D]
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                hidden = self.backbone(inputs_embeds=embedded, use_cache=False).last_hidden_state  # [B, T, D]
+            hidden = hidden.float()
+            if self.readout == "attention":
+                return hidden
+            return hidden[:, -1] if self.readout == "last" else hidden.mean(1)
 
-    def freeze(self, trained: Trained) -> list[str]:
-        """Leave only the named part trainable; the names of what trains are returned.
+    def classify(self, features: Tensor) -> Tensor:
+        """Class logits [B, classes] of `features`."""
+        logits: Tensor = self.head(self.embed(features))
+        return logits
 
-        ``head``: the read-out. ``input``: projection, its norm and the read-out. ``norms``: these and the LM's own
-        norms, as in frozen pretrained transformers. ``full``: everything but the unused text embeddings.
-        """
-        own = {"head": ("head.",), "input": ("head.", "project.", "norm.")}.get(
-            trained, ("head.", "project.", "norm.")
-        )
-        text = {id(parameter) for parameter in self.backbone.get_input_embeddings().parameters()}
-        layers = [module for module in self.backbone.modules() if "norm" in type(module).__name__.lower()]
-        norms = {id(parameter) for module in layers for parameter in module.parameters(recurse=False)}
-        for name, parameter in self.named_parameters():
-            within = name.startswith("backbone.")
-            chosen = within and (trained == "full" or (trained == "norms" and id(parameter) in norms))
-            parameter.requires_grad = (chosen and id(parameter) not in text) or (not within and name.startswith(own))
-        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+    def embed(self, features: Tensor) -> Tensor:
+        """The embedding [B, D] of `features`."""
+        pooled: Tensor = self.pool(features) if self.pool is not None else features
+        return pooled
+
+    def train(self, mode: bool = True) -> RawInputClassifier:
+        """Training mode; of a backbone that is frozen whole nothing drops out."""
+        super().train(mode)
+        if not any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
+    def norms(self, inputs: Tensor) -> dict[str, float]:
+        """Mean lengths: of text embeddings, of projected inputs, and of what the LM is given in the end."""
+        with torch.no_grad():
+            projected = self.project(inputs)
+            given = self.norm(projected)
+        return {
+            "text_norm": self.text_norm,
+            "projected_norm": float(projected.norm(dim=-1).mean()),
+            "input_norm": float(given.norm(dim=-1).mean()),
+        }

@@ -119,7 +119,11 @@ class Rung:
 
 
 def judge(
-    pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], margin: float, clusters: ArrayLike | None, level: float = 0.95
+    pairs: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    margin: float,
+    clusters: ArrayLike | None,
+    level: float = 0.95,
+    most_seeds: int = 1000,
 ) -> tuple[Rung, ...]:
     """Judge every rung, p-values adjusted for their number.
 
@@ -128,13 +132,17 @@ def judge(
         margin: largest difference taken for none.
         clusters: cluster ids [items].
         level: one minus the error rate of all verdicts of one kind together.
+        most_seeds: largest number of seeds to consider.
 
     Raises:
         PresightError: as `equivalence`.
     """
     alpha, power = 1 - level, 0.8
     margins = {name: crossed_margins(*pair, clusters) for name, pair in pairs.items()}
-    tests = {name: equivalence(*pair, margin, clusters, level=level, power=power) for name, pair in pairs.items()}
+    tests = {
+        name: equivalence(*pair, margin, clusters, level=level, power=power, most_seeds=most_seeds)
+        for name, pair in pairs.items()
+    }
     explains = holm([_p_better_by(each, margin) for each in margins.values()])
     differs = holm([test.p_difference for test in tests.values()])
     rungs = []
@@ -147,7 +155,7 @@ def judge(
         needed = None
         if standing == "unresolved":
             # as if it were the hardest of the rungs: its share of the error rate
-            needed = seeds_needed(margins[name], margin, 1 - alpha / len(pairs), power)
+            needed = seeds_needed(margins[name], margin, 1 - alpha / len(pairs), power, most_seeds)
         more = None if needed is None else max(1, needed - test.n_seeds)
         rungs.append(Rung(name, test, float(first), float(second), standing, more))
     return tuple(rungs)
@@ -203,8 +211,9 @@ class LadderOf:
         named = ", ".join(rung.name for rung in unsure)
         if explained:
             if self.rungs[0].standing == "explains":
-                said = f"{self.treatment} gains less than {margin} over {self.rungs[0].name}, so that little is to explain"
-                said += f"; the highest rung that does as well is {along}={explained.name}"
+                lowest = self.rungs[0].name
+                said = f"{self.treatment} gains less than {margin} over {lowest}, so that little is to explain; "
+                said += f"the highest rung that does as well is {along}={explained.name}"
             else:
                 said = f"{along}={explained.name} explains what {self.treatment} gains: it lacks less than {margin}"
             said += f" ({self._shown(explained)})"
@@ -240,8 +249,8 @@ class LadderOf:
 
     def _shown(self, rung: Rung) -> str:
         interval = rung.test.interval
-        limits = f"{self._signed(interval.low)} to {self._signed(interval.high)}"
-        return f"{self.treatment} − {rung.name}: {self._signed(rung.estimate)}, {100 * interval.level:g} % interval {limits}"
+        limits = f"{100 * interval.level:g} % interval {self._signed(interval.low)} to {self._signed(interval.high)}"
+        return f"{self.treatment} − {rung.name}: {self._signed(rung.estimate)}, {limits}"
 
     def record(self, along: str) -> dict[str, Any]:
         """As JSON."""

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapt.patches import Standardiser, image_patches, wave_patches
+from adapt.patches import Standardiser, image_patches, patch_order, wave_patches
 from presight.errors import PresightError
 
 
@@ -74,3 +74,32 @@ def test_another_split_is_measured_by_the_first():
 def test_constant_patches_stay_finite():
     patches = np.full((2, 3, 4), 7, np.float32)
     assert (Standardiser.of(patches)(patches) == 0).all()
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 99))
+def test_parts_are_measured_as_one(sizes, seed):
+    order = np.random.default_rng(seed)
+    parts = [order.normal(order.normal(), 2, (size, 3, 4)).astype(np.float32) for size in sizes]
+    found, whole = Standardiser.of(parts), np.concatenate(parts).astype(np.float64)
+    assert found.mean == pytest.approx(whole.mean(), abs=1e-6)
+    assert found.deviation == pytest.approx(whole.std(), abs=1e-6)
+
+
+@given(st.integers(1, 8), st.integers(1, 12), st.integers(0, 99), st.sampled_from(["train", "test"]))
+def test_orders_are_permutations(count, tokens, seed, split):
+    assert patch_order("none", count, tokens, seed, split) is None
+    assert patch_order("labels", count, tokens, seed, split) is None
+    one = patch_order("order", count, tokens, seed, split)
+    assert one.shape == (1, tokens)
+    assert one.tolist() == patch_order("order", count + 3, tokens, seed, "validation").tolist()  # of all splits alike
+    each = patch_order("patches", count, tokens, seed, split)
+    assert each.shape == (count, tokens)
+    for row in [*one, *each]:
+        assert sorted(row) == list(range(tokens))
+
+
+def test_examples_have_orders_of_their_own():
+    each = patch_order("patches", 50, 20, 0, "train")
+    assert len({tuple(row) for row in each}) == 50
+    assert each.tolist() != patch_order("patches", 50, 20, 0, "test").tolist()
+    assert each.tolist() != patch_order("patches", 50, 20, 1, "train").tolist()

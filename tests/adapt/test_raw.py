@@ -1,7 +1,9 @@
 import pytest
 import torch
+from toy_models import tiny_lm
 
-from adapt.raw import RawInputClassifier
+from adapt.arms import freeze
+from adapt.raw import GAIN, RawInputClassifier
 from pretrain.model import configuration, initialise
 
 WIDTH, CLASSES = 48, 4
@@ -14,21 +16,18 @@ def backbone(seed=0, scale=1.0):
     return model
 
 
-def others():
-    from transformers import GPT2Config, GPT2Model, Qwen2Config, Qwen2Model
-
-    yield GPT2Model(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=64, n_positions=32))
-    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
-    yield Qwen2Model(Qwen2Config(**small, num_key_value_heads=2, vocab_size=64))
-
-
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
-def test_inputs_are_as_long_as_text_embeddings(scale):
-    model = RawInputClassifier(backbone(scale=scale), WIDTH, CLASSES, 0)
-    embedded = model.norm(model.project(torch.randn(8, 16, WIDTH)))
+@pytest.mark.parametrize("codes", [False, True])
+def test_inputs_are_as_long_as_text_embeddings(scale, codes):
+    model = RawInputClassifier(backbone(scale=scale), WIDTH, CLASSES, 0, codes=codes)
+    inputs = torch.randint(0, WIDTH, (8, 16)) if codes else torch.randn(8, 16, WIDTH)
+    embedded = model.norm(model.project(inputs))
     lengths = model.backbone.get_input_embeddings().weight.detach().norm(dim=1)
-    assert model.text_norm == pytest.approx(lengths.mean().item(), rel=1e-5)
     assert embedded.norm(dim=-1).mean().item() == pytest.approx(lengths.mean().item(), rel=1e-3)
+    found = model.norms(inputs)
+    assert found["text_norm"] == pytest.approx(lengths.mean().item(), rel=1e-5)
+    assert found["input_norm"] == pytest.approx(lengths.mean().item(), rel=1e-3)
+    assert found["projected_norm"] == pytest.approx(model.project(inputs).norm(dim=-1).mean().item(), rel=1e-5)
 
 
 def test_the_projection_keeps_lengths_and_angles():
@@ -37,17 +36,27 @@ def test_the_projection_keeps_lengths_and_angles():
     assert not project.bias.any()
 
 
-def test_one_seed_gives_every_backbone_the_same_new_parts():
+def test_an_orthogonal_interface_has_a_gain_and_no_norm():
+    model = RawInputClassifier(backbone(), WIDTH, CLASSES, 0, interface="orthogonal")
+    assert torch.allclose(model.project.weight.T @ model.project.weight, GAIN**2 * torch.eye(WIDTH), atol=1e-5)
+    inputs = torch.randn(2, 3, WIDTH)
+    assert torch.equal(model.norm(model.project(inputs)), model.project(inputs))
+
+
+@pytest.mark.parametrize("projection", [None, 7])
+def test_one_seed_gives_every_backbone_the_same_new_parts(projection):
     torch.manual_seed(5)
-    first = RawInputClassifier(backbone(0), WIDTH, CLASSES, 3)
+    first = RawInputClassifier(backbone(0), WIDTH, CLASSES, 3, projection=projection)
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.rand(1) == drawn  # the caller's seed is left alone
-    second, other = (RawInputClassifier(backbone(1, 2.0), WIDTH, CLASSES, seed) for seed in (3, 4))
+    second, other = (
+        RawInputClassifier(backbone(1, 2.0), WIDTH, CLASSES, seed, projection=projection) for seed in (3, 4)
+    )
     for name in ("project", "head"):
         mine, same, different = (getattr(model, name).weight for model in (first, second, other))
         assert torch.equal(mine, same)
-        assert not torch.equal(mine, different)
+        assert torch.equal(mine, different) == (name == "project" and projection is not None)
 
 
 def test_forward():
@@ -62,27 +71,68 @@ def test_forward():
     assert model(torch.randn(2, 100, WIDTH)).shape == (2, CLASSES)  # longer than the training context
 
 
-def expected(model, trained):
-    names = [name for name, _ in model.named_parameters()]
-    own = {"head.weight", "head.bias"}
-    if trained != "head":
-        own |= {name for name in names if name.startswith(("project.", "norm."))}
-    if trained == "norms":
-        own |= {name for name in names if "norm" in name or ".ln_" in name}
-    if trained == "full":
-        own |= {name for name in names if "embed_tokens" not in name and "wte" not in name}
-    return own
+@pytest.mark.parametrize("readout", ["mean", "last", "attention"])
+def test_read_outs_are_what_their_names_say(readout):
+    model = RawInputClassifier(backbone(), WIDTH, CLASSES, 0, readout=readout).eval()
+    patches = torch.randn(3, 16, WIDTH)
+    hidden = model.backbone(inputs_embeds=model.norm(model.project(patches)), use_cache=False).last_hidden_state
+    if readout == "attention":
+        assert torch.allclose(model.pool(hidden), hidden.mean(1), atol=1e-6)  # as it begins
+        with torch.no_grad():
+            model.pool.query.copy_(torch.randn(64))
+    expected = []
+    for row in hidden:  # token by token
+        if readout == "attention":
+            weights = torch.stack([(token @ model.pool.query / 8.0).exp() for token in row])
+            expected.append(sum(weight * token for weight, token in zip(weights, row, strict=True)) / weights.sum())
+        else:
+            expected.append(row[-1] if readout == "last" else sum(row) / 16)
+    embedded = model.embed(model.features(patches))
+    assert torch.allclose(embedded, torch.stack(expected), atol=1e-5)
+    assert torch.allclose(model(patches), model.head(embedded), atol=1e-6)
+
+
+def test_codes_are_looked_up():
+    model = RawInputClassifier(backbone(), 10, CLASSES, 0, codes=True).eval()
+    codes = torch.tensor([[3, 3, 9], [0, 1, 2]])
+    assert torch.equal(model.project(codes)[0, 2], model.project.weight[9])
+    assert model(codes).shape == (2, CLASSES)
 
 
 @pytest.mark.parametrize("trained", ["head", "input", "norms", "full"])
-def test_freeze_leaves_exactly_the_named_part(trained):
-    for inner in (backbone(), *others()):
-        model = RawInputClassifier(inner, WIDTH, CLASSES, 0)
-        found = model.freeze(trained)
-        assert set(found) == expected(model, trained)
-        assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == set(found)
-        model.freeze("head")
-        assert model.freeze(trained) == found  # whatever was frozen before
+def test_no_gradient_is_taken_below_the_first_trained_weight(trained):
+    model = RawInputClassifier(backbone(), WIDTH, CLASSES, 0)
+    freeze(model, trained)
+    features = model.features(torch.randn(2, 5, WIDTH))
+    assert features.requires_grad == (trained != "head")
+    model.classify(features).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+
+
+@pytest.mark.parametrize(("trained", "drops"), [("head", False), ("input", False), ("norms", True), ("full", True)])
+def test_nothing_drops_out_of_a_backbone_that_is_frozen_whole(trained, drops):
+    model = RawInputClassifier(tiny_lm("gpt2").base_model, WIDTH, CLASSES, 0)
+    freeze(model, trained)
+    model.train()
+    patches = torch.randn(4, 6, WIDTH)
+    assert torch.equal(model(patches), model(patches)) != drops
+    model.eval()
+    assert torch.equal(model(patches), model(patches))
+
+
+def test_bfloat16_is_near_and_leaves_weights_alone():
+    precise, coarse = (
+        RawInputClassifier(backbone(), WIDTH, CLASSES, 0, precision=precision).eval()
+        for precision in ("float32", "bfloat16")
+    )
+    patches = torch.randn(4, 16, WIDTH)
+    with torch.no_grad():
+        first, second = precise.features(patches), coarse.features(patches)
+    assert second.dtype == torch.float32
+    assert not torch.equal(first, second)
+    assert (first - second).abs().max() < 0.05 * first.abs().max()
+    assert {parameter.dtype for parameter in coarse.parameters()} == {torch.float32}
 
 
 def test_it_loads_a_checkpoint_as_it_is(tmp_path):

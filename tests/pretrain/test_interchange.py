@@ -99,8 +99,8 @@ def test_lm_evals_rolling_loglikelihood_is_a_plain_forward_pass_a_window(opened,
 
 
 def test_our_bits_are_lm_evals_rolling_loglikelihood(opened, wrapped, rows):
-    from eval.bits import token_bits
-    from eval.harness import encode, start_token
+    from eval.language.bits import token_bits
+    from eval.language.harness import encode, start_token
 
     model, tokenizer = opened
     texts = [tokenizer.decode(np.concatenate(items), skip_special_tokens=True) for items in rows.values()]
