@@ -142,7 +142,7 @@ class Classify(Adaptation):
 
 
 def trunk_of(stage: Adaptation, model: Any, task: Any, inputs: Mapping[str, Path]) -> Any:
-    """Cached features where only the head is trained, else all of the model."""
+    """Cached features where only the head is trained, which it reads standardised; else all of the model."""
     from adapt import caching
     from adapt.fitting import Trunk
 
@@ -156,9 +156,10 @@ def trunk_of(stage: Adaptation, model: Any, task: Any, inputs: Mapping[str, Path
         "seeds": [stage.input_seed, stage.seed if stage.structure == "mlp" else None],
         "device": next(model.parameters()).device.type,
     }
-    return Trunk.frozen(
-        caching.Features(model, task.patches, caching.digest(inputs["model"], inputs["data"], settings))
-    )
+    key = caching.digest(inputs["model"], inputs["data"], settings)
+    features = caching.Features(model, task.patches, key)
+    model.standardise(features["train"])
+    return Trunk.frozen(features)
 
 
 def measure(task: Any, scores: np.ndarray[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -60,6 +60,8 @@ class RawInputClassifier(nn.Module):
         precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         super().__init__()
+        self.centre: Tensor
+        self.spread: Tensor
         self.backbone, self.readout, self.precision = backbone, readout, precision
         embeddings = backbone.get_input_embeddings().weight
         depth = embeddings.shape[1]
@@ -85,6 +87,8 @@ class RawInputClassifier(nn.Module):
             self.norm = nn.LayerNorm(depth)
             nn.init.constant_(self.norm.weight, self.text_norm / depth**0.5)
         self.pool = AttentionPool(depth) if readout == "attention" else None
+        self.register_buffer("centre", torch.zeros(depth))
+        self.register_buffer("spread", torch.ones(depth))
 
     @classmethod
     def load(cls, checkpoint: Path, width: int, classes: int, seed: int) -> RawInputClassifier:
@@ -110,8 +114,19 @@ class RawInputClassifier(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Class logits [B, classes] of `features`."""
-        logits: Tensor = self.head(self.embed(features))
+        logits: Tensor = self.head((self.embed(features) - self.centre) / self.spread)
         return logits
+
+    def standardise(self, features: Any) -> None:
+        """Let the head read embeddings by their mean and deviation over these features, an array [N, D] or [N, T, D].
+
+        For a frozen trunk: a linear head can say the same with and without, but finds it in few steps only with. What
+        a text LM's embeddings have in common is many times what tells them apart.
+        """
+        pooled = features if features.ndim == 2 else features.mean(1)
+        mean, spread = pooled.mean(0, dtype="float64"), pooled.std(0, dtype="float64")
+        self.centre.copy_(torch.from_numpy(mean))
+        self.spread.copy_(torch.from_numpy(spread).clamp(min=1e-6))
 
     def embed(self, features: Tensor) -> Tensor:
         """The embedding [B, D] of `features`."""

@@ -31,6 +31,7 @@ def given(root: Path, size: str, train: int) -> dict[str, Path]:
 def run(places: dict[str, Path], cached: bool, epochs: int) -> tuple[list[Any], float]:
     """Scores of the test split for each seed and rate, and the seconds they took."""
     from adapt import Classify, Invented
+    from adapt.caching import compute
     from adapt.classify import trunk_of
     from adapt.fitting import Start, Trunk, fit, predict
     from presight.stage import Stage
@@ -50,7 +51,11 @@ def run(places: dict[str, Path], cached: bool, epochs: int) -> tuple[list[Any], 
         )
         task = arm.task(places["data"], "validation", "test")
         model = arm.classifier(places["model"], task)
-        trunk = trunk_of(arm, model, task, places) if cached else Trunk.whole(model, task)
+        if cached:
+            trunk = trunk_of(arm, model, task, places)
+        else:
+            trunk = Trunk.whole(model, task)
+            model.standardise(compute(model, task.patches["train"]))
         start = Start.of(model)
         for rate in RATES:
             start.restore(model)

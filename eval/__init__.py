@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eval.answers.scoring import Scorer as Scorer
     from eval.answers.scoring import Scores as Scores
     from eval.compare import Compare as Compare
+    from eval.ladder import Ladder as Ladder
     from eval.language.bits import Bits as Bits
     from eval.language.language import Language as Language
     from eval.probe.emerge import Emergence as Emergence
@@ -76,6 +77,7 @@ __getattr__, __all__ = lazy(
         "Emergence": "probe.emerge",
         "Feasible": "response.feasible",
         "Interval": "stats.margins",
+        "Ladder": "ladder",
         "Language": "language.language",
         "Milestone": "probe.milestone",
         "MixingLaw": "response.mixing_law",

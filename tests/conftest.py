@@ -3,7 +3,11 @@
 import os
 
 import pytest
+from hypothesis import settings
 from toy_experiment import ENVIRONMENT, spawn, tiny
+
+settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("patient" if "CI" not in os.environ else "ci")
 
 os.environ.update({name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"})
 

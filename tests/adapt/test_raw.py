@@ -121,6 +121,20 @@ def test_nothing_drops_out_of_a_backbone_that_is_frozen_whole(trained, drops):
     assert torch.equal(model(patches), model(patches))
 
 
+@pytest.mark.parametrize("readout", ["mean", "attention"])
+def test_a_head_reads_frozen_embeddings_standardised(readout):
+    model = RawInputClassifier(backbone(), WIDTH, CLASSES, 0, readout=readout).eval()
+    patches = torch.randn(50, 16, WIDTH)
+    with torch.no_grad():
+        features = model.features(patches)
+        plain = model.classify(features)
+        assert torch.equal(plain, model.head(model.embed(features)))  # unless it is asked for
+        model.standardise(features.numpy())
+        embedded = model.embed(features)
+        by_hand = (embedded - embedded.mean(0)) / embedded.std(0, correction=0)
+        assert torch.allclose(model.classify(features), model.head(by_hand), atol=1e-3)
+
+
 def test_bfloat16_is_near_and_leaves_weights_alone():
     precise, coarse = (
         RawInputClassifier(backbone(), WIDTH, CLASSES, 0, precision=precision).eval()

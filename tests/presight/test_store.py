@@ -175,7 +175,7 @@ def test_two_processes_on_one_stage(tmp_path):
     stage = toys.Add(left=toys.Number(value=1), steps=5, pause=0.3)
     Store(tmp_path / "store").perform(stage.left)
     file = write(stage, tmp_path / "stage.json")
-    first, second = (shell.start("stage", file, cwd=tmp_path) for _ in range(2))
+    first, second = (shell.start("stage", file, "--wait", cwd=tmp_path) for _ in range(2))
     outcomes = [process.communicate(timeout=60) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], outcomes
     assert outcomes[0][0] == outcomes[1][0]
