@@ -18,7 +18,11 @@ def load_model(folder: Path, gpus: int = 0) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model, known = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+        if known["missing_keys"]:
+            raise ValueError("weights are missing")  # transformers would draw them at random
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         mend = "save causal LM and tokenizer there with save_pretrained"

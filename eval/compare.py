@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from eval.records import KINDS, Result, results
+from eval.records import KINDS, Result, require_same_items, results
 from presight.errors import PresightError, nearest
 from presight.stage import Labelled, Needs, Stage
 
@@ -118,10 +118,7 @@ class Compare(Stage):
                 f"{treatment.labels} and {control.labels} share no seed",
                 "give both arms the same seeds",
             )
-        if treatment.items != control.items:
-            raise PresightError(
-                "scores", f"{treatment.labels} and {control.labels} scored other items", "use one dataset"
-            )
+        require_same_items(treatment.first, control.first, f"{treatment.labels} and {control.labels}")
         delta = prior_delta(
             treatment.rows(seeds),
             control.rows(seeds),
@@ -151,6 +148,7 @@ class Arm:
     scores: npt.NDArray[np.float64]  # [seeds, items]
     fingerprints: list[str]
     known: list[Mapping[str, Any]]  # facts of each seed's result
+    first: Result
 
     @classmethod
     def of(cls, labels: dict[str, str], seeds: Mapping[str, tuple[str, Result]]) -> Arm:
@@ -158,12 +156,14 @@ class Arm:
         order = sorted(seeds)
         found = [seeds[seed][1] for seed in order]
         first = found[0]
-        if any(each.items != first.items for each in found):
-            raise PresightError("scores", f"the seeds of {labels} scored different items", "use one dataset")
+        for each in found[1:]:
+            require_same_items(first, each, f"the seeds of {labels}")
         scores = np.stack([each.scores for each in found])
         artifacts = [seeds[seed][0] for seed in order]
         known = [each.facts for each in found]
-        return cls(labels, first.task, first.metric, order, first.items, first.clusters, scores, artifacts, known)
+        return cls(
+            labels, first.task, first.metric, order, first.items, first.clusters, scores, artifacts, known, first
+        )
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
 from eval.compare import Arm, Compare
+from eval.records import LOSSES, require_same_items
 from eval.stats.equivalence import Equivalence, equivalence, seeds_needed
 from eval.stats.intervals import crossed_margins
 from eval.stats.margins import Floats, Margins
@@ -86,7 +87,9 @@ class Ladder(Compare):
             for control in arms:
                 if control.labels.get(self.along) == rung and self._meets(treatment, control):
                     seeds = [seed for seed in treatment.seeds if seed in control.seeds]
-                    pairs[rung] = treatment.rows(seeds), control.rows(seeds)
+                    require_same_items(treatment.first, control.first, f"{treatment.labels} and {control.labels}")
+                    sign = -1.0 if treatment.metric in LOSSES else 1.0  # a gain is what a loss goes down by
+                    pairs[rung] = sign * treatment.rows(seeds), sign * control.rows(seeds)
         labels = {axis: label for axis, label in treatment.labels.items() if axis != self.along}
         rungs = judge(pairs, self.margin, treatment.clusters, self.level)
         return LadderOf(treatment.task, treatment.metric, labels, self.treatment, rungs)
@@ -250,7 +253,8 @@ class LadderOf:
     def _shown(self, rung: Rung) -> str:
         interval = rung.test.interval
         limits = f"{100 * interval.level:g} % interval {self._signed(interval.low)} to {self._signed(interval.high)}"
-        return f"{self.treatment} − {rung.name}: {self._signed(rung.estimate)}, {limits}"
+        pair = (rung.name, self.treatment) if self.metric in LOSSES else (self.treatment, rung.name)
+        return f"{' − '.join(pair)}: {self._signed(rung.estimate)}, {limits}"
 
     def record(self, along: str) -> dict[str, Any]:
         """As JSON."""

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from presight.errors import PresightError
 
 KINDS = ("scores", "language", "bits")  # the artifacts that hold results
+LOSSES = ("bits_per_byte", "log_perplexity", "word_log_perplexity", "byte_log_perplexity")  # the less the better
+ASKED = ("version", "prompt", "parser", "by", "style")  # facts without which equal names are not equal items
 VERSION = "1"
 
 # What a record is, column by column: a type of JSON schema, and what it says.
@@ -66,12 +68,29 @@ def results(folder: Path) -> list[Result]:
     for name, read in (("scores.json", _scores), ("language.json", _language), ("bits.json", _bits)):
         if (folder / name).exists():
             described = json.loads((folder / name).read_text())
-            return list(read(described, pyarrow.parquet.read_table(folder / "items.parquet")))
+            found = list(read(described, pyarrow.parquet.read_table(folder / "items.parquet")))
+            if len({(each.task, each.metric) for each in found}) < len(found):
+                raise PresightError(str(folder), "has one task and metric twice", "measure it again")
+            return found
     raise PresightError(str(folder), "holds no results", f"give an artifact of kind {', '.join(KINDS)}")
 
 
+def require_same_items(first: Result, second: Result, between: str) -> None:
+    """Refuse to pair what only bears the same names.
+
+    Raises:
+        PresightError: other items, or the same names under another version of task, prompt, parser or scorer.
+    """
+    if first.items != second.items:
+        raise PresightError("scores", f"{between} scored different items of {first.task}", "use one dataset")
+    for name in ASKED:
+        if name in first.facts and name in second.facts and first.facts[name] != second.facts[name]:
+            problem = f"{between} differ in {name} of {first.task}: {first.facts[name]!r} and {second.facts[name]!r}"
+            raise PresightError("scores", problem, "measure both in the same way")
+
+
 def _scores(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
-    names = ("modality", "trained", "chance", "learning_rate", "edge", "version", "prompt", "parser")
+    names = ("modality", "trained", "chance", "learning_rate", "edge", *ASKED)
     facts = {name: described[name] for name in names if name in described}
     metric = described["metric"]
     values = table[metric if metric in table.column_names else "correct"].to_numpy(zero_copy_only=False)
@@ -82,14 +101,15 @@ def _language(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
     """Of a suite the metric that it counts with; of other tasks every metric that is a mean over items."""
     counted = {entry["task"]: f"{entry['metric']},none" for entry in described.get("suite", {}).get("entries", ())}
     pairs = zip(table["task"].to_pylist(), table["metric"].to_pylist(), strict=True)
-    names = np.array([f"{task}	{metric}" for task, metric in pairs])
+    names = np.array([f"{task}\t{metric}" for task, metric in pairs])
+    known = set(names.tolist())
     for name in dict.fromkeys(names.tolist()):
         task, metric = name.split("\t")
         if counted.get(task, metric) != metric:
             continue
         own = table.filter(names == name)
         scores, weights = (own[column].to_numpy() for column in ("score", "weight"))
-        plain = metric.partition(",")[0]
+        plain, _, taken = metric.partition(",")
         if "perplexity" in plain or plain == "bits_per_byte":  # a score is a log-likelihood in nats
             scores = -scores / weights.mean() / (math.log(2) if plain == "bits_per_byte" else 1.0)
             plain = plain.replace("perplexity", "log_perplexity")
@@ -98,7 +118,9 @@ def _language(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
             "version": str(described.get("versions", {}).get(task, "")),
             "prompt": described.get("task_hashes", {}).get(task, ""),
         }
-        yield _result(task, "accuracy" if plain in ("acc", "acc_norm") else plain, own, scores, facts)
+        both = task not in counted and {f"{task}\tacc,{taken}", f"{task}\tacc_norm,{taken}"} <= known
+        called = "accuracy" if plain in ("acc", "acc_norm") and not both else plain
+        yield _result(task, called if taken in ("", "none") else f"{called},{taken}", own, scores, facts)
 
 
 def _bits(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
@@ -106,7 +128,8 @@ def _bits(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
     for source in described["sources"]:
         own = table.filter(sources == source)
         bits, size = own["bits"].to_numpy(), own["bytes"].to_numpy()
-        yield _result(f"text: {source}", "bits_per_byte", own, bits / size.mean(), {"modality": "text"})
+        facts = {"modality": "text", "version": described.get("version", "")}
+        yield _result(f"text: {source}", "bits_per_byte", own, bits / size.mean(), facts)
 
 
 def _result(task: str, metric: str, table: Any, scores: NDArray[np.float64], facts: Mapping[str, Any]) -> Result:

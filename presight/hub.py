@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+from pathlib import Path
 from typing import Literal
 
 from presight.console import say
@@ -32,10 +34,7 @@ def commit(kind: Literal["dataset", "model"], name: str, revision: str, field: s
     if COMMIT.fullmatch(revision):
         return revision
     path = cache_root() / REVISIONS
-    try:
-        known = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # not there, or damaged: it is looked up again
-        known = {}
+    known = _known(path)
     named = f"{name}@{revision}"
     key = named if kind == "dataset" else f"models/{named}"
     if key in known:
@@ -56,11 +55,31 @@ def commit(kind: Literal["dataset", "model"], name: str, revision: str, field: s
         mend = "write a commit, or name a copy of it here"
         raise Unavailable(field, f"the hub cannot be asked for {named} ({line(error)})", mend) from error
     say(f"{field}: {named} is {found}; write that to share it")
+    return _pinned(path, key, str(found))
+
+
+def _pinned(path: Path, key: str, found: str) -> str:
+    """Write a commit down beside those that others found meanwhile; what is written first holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({**known, key: found}, indent=1))
-    temporary.replace(path)
-    return str(found)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _known(path)
+        pinned = str(known.setdefault(key, found))
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(known, indent=1))
+        temporary.replace(path)
+    return pinned
+
+
+def _known(path: Path) -> dict[str, str]:
+    """Commits looked up before; of a damaged file none, which is said."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        say(f"{path} cannot be read ({error}): revisions are looked up again")
+        return {}
 
 
 def line(error: Exception) -> str:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,13 @@ def hold(path: Path, waiting: Callable[[dict[str, Any]], None] | None = None, po
             waiting(owner)
             told = True
         time.sleep(poll)
+    mine = (read(path) or {}).get("since")
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
-            os.utime(path)
+            with suppress(OSError):  # a network disk's hiccup must not end the heartbeat
+                os.utime(file)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -116,7 +118,8 @@ def hold(path: Path, waiting: Callable[[dict[str, Any]], None] | None = None, po
     finally:
         stop.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        if (read(path) or {}).get("since") == mine:  # after a long silence it may be another's
+            path.unlink(missing_ok=True)
         os.close(file)
 
 

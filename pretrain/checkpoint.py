@@ -76,16 +76,22 @@ class Checkpoint(Stage):
 
     def _read(self, folder: Path) -> tuple[Any, Any]:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
             if not self.fresh:
-                return AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True), tokenizer
+                model, known = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype="auto", use_safetensors=True, output_loading_info=True
+                )
+                if missing := sorted(known["missing_keys"]):
+                    raise ValueError(f"{len(missing)} weights are missing, as {missing[0]}")
+                return model, tokenizer
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 return AutoModelForCausalLM.from_config(config).float(), tokenizer
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             mend = "give a causal LM with config.json, *.safetensors and its tokenizer, as save_pretrained writes them"
             raise PresightError(str(folder), f"cannot be read ({hub.line(error)})", mend) from error

@@ -66,6 +66,14 @@ class Course:
             raise PresightError(
                 "until", f"{last * item} tokens are read before it begins", f"give over {first * item}"
             )
+        step = stage.batch * item
+        if stage.keep_every and (stage.keep_every % step or first * item % step):
+            problem = f"{stage.keep_every} tokens are no whole number of steps of {step} from {first * item} on"
+            raise PresightError("keep_every", problem, f"give a multiple of {step}")
+        if stage.keep_state and (last - first) % stage.batch:
+            problem = f"{last * item} tokens are no whole number of steps of {step} from {first * item} on"
+            given = f"{first * item} + a multiple" if first else "a multiple"
+            raise PresightError("until", problem, f"give {given} of {step}")
         return cls(first, last, stage.batch, before)
 
 
@@ -87,17 +95,11 @@ def check(stage: Train, items: Items, micro: int, world: int) -> None:
     if stage.schedule == "stable" and 0 < stage.warmup < 1:
         problem = f"{stage.warmup} is a share of the steps, and a trunk does not know how many it will have"
         raise PresightError("warmup", problem, "give steps: 1 or more, or 0")
-    item, step = items.mixture.item, stage.batch * items.mixture.item
+    item = items.mixture.item
     if stage.until is not None and stage.until > len(items) * item:
         raise PresightError(
             "until", f"{stage.until} tokens of a mixture of {len(items) * item}", "raise the mixture's budget"
         )
-    if stage.keep_every and stage.keep_every % step:
-        problem = f"{stage.keep_every} tokens are no whole number of steps of {step}"
-        raise PresightError("keep_every", problem, f"give a multiple of {step}")
-    if stage.keep_state and ((stage.until or len(items) * item) % step):
-        problem = f"{stage.until or len(items) * item} tokens are no whole number of steps of {step}"
-        raise PresightError("until", problem, f"give a multiple of {step}")
 
 
 def beginning(stage: Train, inputs: Mapping[str, Path]) -> Path | None:

@@ -70,9 +70,11 @@ class Rolling:
     def save(self, engine: Any, state: State) -> None:
         """Write a checkpoint by all ranks, mark it complete, then drop the ones before it."""
         tag = f"step-{state.step:010d}"
+        if read(self.folder / tag):
+            return  # nothing was learnt since, and a whole checkpoint is not written over
         write(engine, self.folder, tag, state, self.world, self.zero, self.rank)
         if self.rank == 0:
-            for other in self.folder.glob("step-*"):
+            for other in (*self.folder.glob("step-*"), *self.folder.glob("universal-*")):
                 if other.name != tag:
                     shutil.rmtree(other)
 
@@ -115,9 +117,10 @@ class Rolling:
             command += ["--input_folder", str(found.folder), "--output_folder", str(target)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
+                said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
                 raise PresightError(
                     str(found.folder),
-                    f"could not be converted for {self.world} ranks ({done.stderr.strip().splitlines()[-1]})",
+                    f"could not be converted for {self.world} ranks ({said[-1]})",
                     f"go on with {found.world} ranks",
                 )
             (target / COMPLETE).touch()
@@ -127,6 +130,9 @@ class Rolling:
 
 def write(engine: Any, folder: Path, tag: str, state: State, world: int, zero: int, rank: int) -> None:
     """Write a checkpoint by all ranks; its mark, by rank 0, when every file is there."""
+    if rank == 0:
+        (folder / tag / COMPLETE).unlink(missing_ok=True)  # what is written over is not whole meanwhile
+    _barrier()
     try:
         engine.save_checkpoint(str(folder), tag=tag)
     except RuntimeError as error:

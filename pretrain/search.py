@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -65,14 +66,16 @@ def final_bits(folder: Path) -> float:
     """Held-out loss at the end of a run, bits a byte, mean over sources.
 
     Raises:
-        PresightError: the run took no held-out loss.
+        PresightError: the run took no held-out loss, or it is no number.
     """
     path = folder / HELDOUT
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     last = [line["bits_per_byte"] for line in lines if line["step"] == lines[-1]["step"]]
     if not last:
         raise PresightError(str(path), "has no held-out loss", "hold some text out of the tokens")
-    return float(sum(last) / len(last))
+    if not math.isfinite(mean := sum(last) / len(last)):
+        raise PresightError(str(path), f"ends at {mean}", "leave that run out: it diverged")
+    return float(mean)
 
 
 def chosen(rate: float | Stage, inputs: Mapping[str, Path]) -> float:

@@ -138,7 +138,7 @@ class Summary:
         items: questions, their rotations counted as one.
         shown: times a question was asked.
         accuracy: by scorer, over questions or their clusters; a question's score is its mean over rotations.
-        chance: mean of 1 / options.
+        chance: mean of 1 / options over questions.
         parsed: share of replies that choose an option; None without replies.
         tiers: how many replies were read in which tier, or not, and why.
         agreement: share of the parsed replies that choose what the scorer `compared` does.
@@ -184,11 +184,12 @@ class Summary:
         places = max(len(each.question.options) for each in answered)
         pairs = [(choice, each.choice(compared)) for each in answered if (choice := each.choice("reply")) is not None]
         replied = "reply" in scorers
+        options = {each.question.item: len(each.question.options) for each in answered}
         return cls(
             items=len({each.question.item for each in answered}),
             shown=len(answered),
             accuracy={name: accuracy(answered, name, level) for name in scorers},
-            chance=float(np.mean([1 / len(each.question.options) for each in answered])),
+            chance=float(np.mean([1 / count for count in options.values()])),
             parsed=len(pairs) / len(answered) if replied else None,
             tiers=dict(Counter(each.reading.tier for each in answered if each.reading)) if replied else {},
             agreement=float(np.mean([first == second for first, second in pairs])) if pairs else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -108,6 +109,8 @@ class Scorer:
         """
         branches = [self._branches(place, request) for place, request in enumerate(requests)]
         found = self.budget.map(self._batch, branches, _load)
+        if any(math.isnan(total) for scored in found for total, _ in scored):
+            raise PresightError("model", "gives log-probabilities that are no numbers", "look at its weights")
         prior = self._unconditional({tokens for branch in branches for tokens in branch.options})
         return [
             Scores(

@@ -91,7 +91,8 @@ class Bits(Stage):
             "bits": [float(each.sum()) for each in bits],
         }
         pyarrow.parquet.write_table(pyarrow.table(rows), out / "items.parquet")
-        found = {"context": context, "stride": stride, "sources": self._sources(rows)}
+        read = hashlib.sha256("\0".join(each.text for each in documents).encode("utf-8", "replace")).hexdigest()
+        found = {"context": context, "stride": stride, "version": read[:16], "sources": self._sources(rows)}
         (out / "bits.json").write_text(json.dumps(found, indent=1))
         (out / "counts.json").write_text(json.dumps({"documents": len(ids), "tokens": sum(rows["tokens"])}))
 

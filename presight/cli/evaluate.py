@@ -126,10 +126,9 @@ def parse(
 
 
 def _delta(first: Result, second: Result, treatment: str, control: str, level: float, compared: Any) -> Any:
-    if first.items != second.items:
-        raise PresightError(
-            f"items of {first.task}", "differ between the two", "score the same items with both models"
-        )
+    from eval.records import require_same_items
+
+    require_same_items(first, second, f"{treatment} and {control}")
     return compared(
         first.scores[None], second.scores[None], task=first.task, trained=str(first.facts.get("trained", "")),
         treatment_name=treatment, control_name=control, along="model", labels={}, metric=first.metric,

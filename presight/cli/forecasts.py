@@ -45,7 +45,11 @@ class Forecasts:
         from pretrain.budget import fits
 
         rows, notes, hours = [], dict[str, None](), 0.0
-        for name, runs in self.stages.items():
+        alike: dict[Any, list[Forecast]] = {}
+        for name, every in self.stages.items():
+            for run in every:
+                alike.setdefault((name, run.size, run.layout), []).append(run)
+        for (name, _, _), runs in alike.items():
             first, tokens = runs[0], sum(run.tokens for run in runs)
             here = [name, first.size, len(runs), number(tokens), first.layout.gpus, first.layout.zero]
             held = {None: "", True: "yes", False: "no"}[fits(first.memory, self.gpu)]

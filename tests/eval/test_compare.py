@@ -187,7 +187,7 @@ REFUSED = {
     ),
     "other items": (
         [labelled(0, weights="text", init=0), labelled(1, weights="random", init=0, first=5)],
-        ["scored other items", "use one dataset"],
+        ["scored different items", "use one dataset"],
     ),
     "other items within an arm": (
         [labelled(0, weights="text", init=0), labelled(1, weights="text", init=1, first=5)],

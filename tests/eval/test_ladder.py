@@ -19,6 +19,7 @@ class Scores(Stage):
     accuracy: float
     seed: int
     flips: int = 0
+    metric: str = "accuracy"
 
     def run(self, out, inputs):
         import pyarrow
@@ -32,16 +33,16 @@ class Scores(Stage):
         names = [f"item-{i}" for i in range(ITEMS)]
         table = {"item": names, "cluster": names, "correct": correct}
         pyarrow.parquet.write_table(pyarrow.table(table), out / "items.parquet")
-        record = {"task": "image classification", "modality": "image", "metric": "accuracy", "trained": "norms"}
+        record = {"task": "image classification", "modality": "image", "metric": self.metric, "trained": "norms"}
         (out / "scores.json").write_text(json.dumps(record))
 
 
-def ladder(tmp_path, arms, rungs, seeds=SEEDS, margin=0.03, flips=6, **fields):
+def ladder(tmp_path, arms, rungs, seeds=SEEDS, margin=0.03, flips=6, metric="accuracy", **fields):
     """The ladder of arms with these accuracies; every seed flips a few answers of its own."""
     scores = [
         Labelled(
             labels=FrozenMap({"rung": name, "init": str(seed)}),
-            stage=Scores(accuracy=accuracy, seed=100 * row + seed, flips=flips),
+            stage=Scores(accuracy=accuracy, seed=100 * row + seed, flips=flips, metric=metric),
         )
         for row, (name, accuracy) in enumerate(arms.items())
         for seed in range(seeds)
@@ -61,6 +62,15 @@ def ladder(tmp_path, arms, rungs, seeds=SEEDS, margin=0.03, flips=6, **fields):
 def found(out):
     (one,) = json.loads((out / "ladder.json").read_text())["ladders"]
     return one
+
+
+def test_a_loss_is_gained_by_going_down(tmp_path):
+    arms = {"text": 0.5, "random": 0.7, "stats": 0.5, "order": 0.65}
+    _, _, out = ladder(tmp_path, arms, ("random", "stats", "order"), metric="bits_per_byte")
+    one = found(out)
+    assert [rung["standing"] for rung in one["rungs"]] == ["falls short", "explains", "falls short"]
+    assert one["rungs"][0]["estimate"] == pytest.approx(0.2, abs=0.05)
+    assert "(stats − text: " in one["sentence"]
 
 
 def test_the_highest_rung_that_explains_the_gain_is_named(tmp_path):

@@ -6,7 +6,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from eval.records import COLUMNS, keep, results, schema
+from eval.records import COLUMNS, keep, require_same_items, results, schema
 from eval.stats.intervals import paired_bootstrap
 from presight.errors import PresightError
 
@@ -73,7 +73,7 @@ def language(folder, suite=None):
 def test_language_tasks_are_means_and_perplexities_their_logarithm(tmp_path):
     found = {(each.task, each.metric): each for each in results(language(tmp_path / "x"))}
     accuracies = [each for each in results(tmp_path / "x") if each.task == "sums"]
-    assert [each.metric for each in accuracies] == ["accuracy", "accuracy"]
+    assert [each.metric for each in accuracies] == ["acc", "acc_norm"]  # two measures of one task stay two
     assert accuracies[0].facts["version"] == "2.0"
     assert accuracies[0].facts["prompt"] == "h"
     nats = found["words", "word_log_perplexity"].scores.mean()
@@ -84,7 +84,28 @@ def test_language_tasks_are_means_and_perplexities_their_logarithm(tmp_path):
 def test_of_a_suite_the_metric_that_counts_is_taken(tmp_path):
     suite = [{"task": "sums", "metric": "acc_norm", "benchmark": "SUMS"}]
     found = [each for each in results(language(tmp_path / "x", suite)) if each.task == "sums"]
-    assert [each.scores.mean() for each in found] == [1.0]
+    assert [(each.metric, each.scores.mean()) for each in found] == [("accuracy", 1.0)]
+
+
+def test_filters_of_one_metric_stay_apart(tmp_path):
+    rows = [("sums", f"exact_match,{taken}", f"{i}", 1.0, 1.0) for taken in ("strict", "flexible") for i in range(2)]
+    names = ("task", "metric", "item", "score", "weight")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    folder = write(tmp_path / "x", "language.json", {}, **columns, cluster=columns["item"])
+    assert [each.metric for each in results(folder)] == ["exact_match,strict", "exact_match,flexible"]
+
+
+def test_equal_names_under_other_questions_are_not_paired(tmp_path):
+    (first,) = results(scores(tmp_path / "a", version="v1"))
+    for name, fields, words in (
+        ("b", {"version": "v2"}, "a and b differ in version of colours: 'v1' and 'v2'; measure both in the same way"),
+        ("c", {"items": ("b", "a", "d")}, "a and b scored different items of colours"),
+        ("d", {"version": "v1", "prompt": "2"}, "differ in prompt of colours"),
+    ):
+        (second,) = results(scores(tmp_path / name, **fields))
+        with pytest.raises(PresightError, match=words):
+            require_same_items(first, second, "a and b")
+    require_same_items(first, results(scores(tmp_path / "e"))[0], "a and e")  # nothing is known of its version
 
 
 def test_a_folder_of_records_only_grows(tmp_path):

@@ -212,6 +212,14 @@ def test_what_this_job_was_before_it_was_requeued_is_dead(tmp_path, monkeypatch)
     assert owner.alive(path)
 
 
+def test_a_file_that_another_took_over_is_left_to_it(tmp_path):
+    """After a long silence: who comes back must not take the new owner's file away."""
+    path = tmp_path / "x"
+    with owner.hold(path):
+        write(path, host="node7", since=1.0)
+    assert owner.read(path)["host"] == "node7"
+
+
 def test_the_heartbeat(tmp_path, monkeypatch):
     monkeypatch.setattr(owner, "HEARTBEAT_SECONDS", 0.01)
     path = tmp_path / "x"

@@ -97,6 +97,18 @@ def test_what_is_no_causal_lm_is_one_sentence(elsewhere, tmp_path, spoil, words)
     assert "as save_pretrained writes them" in str(error.value)
 
 
+def test_weights_that_are_missing_are_not_drawn_at_random(elsewhere, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "part"
+    shutil.copytree(elsewhere, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("transformer.h.0.mlp.c_fc.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(PresightError, match=r"1 weights are missing, as transformer\.h\.0\.mlp\.c_fc\.weight"):
+        made(Checkpoint(path=folder).settle(fetch=False), tmp_path / "out")
+
+
 def test_one_place_is_named():
     for fields in ({}, {"path": "x", "repository": "a/b"}):
         with pytest.raises(

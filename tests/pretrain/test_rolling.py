@@ -51,6 +51,34 @@ def test_one_that_is_not_complete_does_not_count_and_costs_the_one_before_nothin
     assert checkpoints.newest().state.step == 5
 
 
+def test_a_whole_checkpoint_is_not_written_over(checkpoints):
+    """Stopped twice at one step: nothing was learnt between, and a kill in the second save must cost nothing."""
+    checkpoints.save(Engine(), State(step=5))
+    checkpoints.save(Engine(full=True), State(step=5))
+    assert (checkpoints.newest().folder / "weights.pt").read_text() == "whole"
+
+
+def test_what_is_written_over_is_not_whole_meanwhile(checkpoints):
+    rolling.write(Engine(), checkpoints.folder, "state", State(step=5), 1, 1, 0)
+    (checkpoints.folder / "state" / "weights.pt").unlink()
+    (checkpoints.folder / "state" / "weights.pt").parent.joinpath("x").touch()
+
+    class Killed:
+        def save_checkpoint(self, folder, tag):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rolling.write(Killed(), checkpoints.folder, "state", State(step=6), 1, 1, 0)
+    assert rolling.read(checkpoints.folder / "state") is None
+
+
+def test_conversions_go_with_what_they_were_made_of(checkpoints):
+    checkpoints.save(Engine(), State(step=5))
+    (checkpoints.folder / "universal-step-0000000005").mkdir()
+    checkpoints.save(Engine(), State(step=6))
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-0000000006"]
+
+
 @pytest.mark.parametrize(("saved", "now"), [(1, 3), (3, 1), (2, 0)])
 def test_stages_that_nothing_converts_are_named(checkpoints, saved, now):
     checkpoints.save(Engine(), State(step=1))

@@ -224,9 +224,9 @@ def test_weights_alone_are_a_start_from_the_first_item(tiny, lm, tmp_path):
         ({"start_at": 1024}, "start_at: there is no start; name a run with keep_every"),
         (
             {"keep_every": 1000},
-            "keep_every: 1000 tokens are no whole number of steps of 1024; give a multiple of 1024",
+            "keep_every: 1000 tokens are no whole number of steps of 1024 from 0 on; give a multiple",
         ),
-        ({"keep_state": True}, "until: 16000 tokens are no whole number of steps of 1024; give a multiple of 1024"),
+        ({"keep_state": True}, "until: 16000 tokens are no whole number of steps of 1024 from 0 on; give a multiple"),
         ({"optimizer": "muon", "dtype": "bf16"}, "zero: 1 has no Muon in bf16; give 2"),
     ],
 )

@@ -66,6 +66,12 @@ def test_what_is_no_search_is_one_sentence(tiny, tmp_path):
         final_bits(tmp_path)
 
 
+def test_a_run_that_ends_in_no_number_is_no_candidate(tiny, tmp_path):
+    inputs = {f"runs[{i}]": heldout(tmp_path / str(i), (9, "web", loss)) for i, loss in enumerate((float("nan"), 2.0))}
+    with pytest.raises(PresightError, match="ends at nan; leave that run out: it diverged"):
+        Search(runs=runs(tiny, (0.001, 0.002))).run(tmp_path, inputs)
+
+
 def test_a_run_at_the_chosen_rate_is_the_run_at_that_rate(tiny, lm, tmp_path):
     candidates = runs(tiny, (0.003, 0.0001))
     search = Search(runs=candidates)

@@ -153,3 +153,13 @@ def test_kappa_is_none_where_chance_explains_everything():
 def test_shares_leave_out_what_is_no_choice():
     assert shares([0, 2, None, 2], 3) == pytest.approx((1 / 3, 0, 2 / 3))
     assert shares([None], 2) == (0, 0)
+
+
+def test_chance_of_rotated_questions_is_that_of_always_one_place():
+    """Who always says A is right once in every rotation of a question, however many options it has."""
+    questions = [Question("two", "?", ("u", "v"), 0), Question("four", "?", ("u", "v", "w", "x"), 2)]
+    shown = [question.rotated(places) for question in questions for places in range(len(question.options))]
+    said = [answered(each.item, 0, "none", each.answer, options=each.options) for each in shown]
+    summary = Summary.of(said)
+    assert summary.chance == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert summary.accuracy["sum"].estimate == pytest.approx(summary.chance)

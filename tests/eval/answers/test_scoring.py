@@ -234,3 +234,11 @@ def test_a_scorer_goes_on_with_less_when_memory_runs_out(monkeypatch):
     assert budget.tokens < 700
     for first, second in zip(found, Scorer(MODELS["llama"], TOKENIZER).score(REQUESTS * 3), strict=True):
         assert np.allclose(first.sum, second.sum, atol=1e-5)
+
+
+def test_log_probabilities_that_are_no_numbers_choose_nothing():
+    model = tiny_lm("llama")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(PresightError, match="model: gives log-probabilities that are no numbers; look at its weights"):
+        Scorer(model, byte_tokenizer()).score([Request("?", (" A", " B"))])
