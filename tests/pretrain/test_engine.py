@@ -32,7 +32,7 @@ def test_norms_do_not_decay(monkeypatch):
     deepspeed.__spec__ = ModuleSpec("deepspeed", None)  # transformers asks whether it is installed
     deepspeed.initialize = lambda **given: (taken.update(given), None)
     monkeypatch.setitem(sys.modules, "deepspeed", deepspeed)
-    engine.engine(model, {"x": 1}, 0.01, 0.1)
+    engine.engine(model, {"x": 1, "zero_optimization": {"stage": 1}}, 0.01, 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = {
         group["weight_decay"]: {names[id(parameter)] for parameter in group["params"]}
@@ -42,7 +42,8 @@ def test_norms_do_not_decay(monkeypatch):
     assert groups[0.0] == {name for name in names.values() if "norm" in name}
     assert groups[0.0] | groups[0.1] == set(names.values())
     assert taken["optimizer"].defaults["betas"] == (0.9, 0.95)
-    assert taken["config"] == {"x": 1}
+    bucket = sum(parameter.numel() for parameter in model.parameters())  # no larger than the model
+    assert taken["config"] == {"x": 1, "zero_optimization": {"stage": 1, "reduce_bucket_size": bucket}}
 
 
 @pytest.mark.parametrize("given_name", [None, "cuda"])

@@ -11,25 +11,25 @@ from slurm.code import ABOUT, FOLDER, freeze
 
 
 def test_the_copy_is_named_by_its_bytes_and_made_once(tmp_path, monkeypatch):
-    mine = tmp_path / "lab" / "mylab.py"
+    mine = tmp_path / "lab" / "frozenlab.py"
     mine.parent.mkdir()
     mine.write_text("WORD = 1\n")
     monkeypatch.syspath_prepend(str(mine.parent))
-    where = freeze(tmp_path / "store", ["mylab"], write=False)
+    where = freeze(tmp_path / "store", ["frozenlab"], write=False)
     assert not where.exists()
-    first = freeze(tmp_path / "store", ["mylab"])
+    first = freeze(tmp_path / "store", ["frozenlab"])
     assert first == where
     assert first.parent == (tmp_path / "store").resolve() / FOLDER
-    assert (first / "mylab.py").read_text() == "WORD = 1\n"
+    assert (first / "frozenlab.py").read_text() == "WORD = 1\n"
     assert not list(first.rglob("__pycache__"))
     assert {"version"} <= set(json.loads((first / ABOUT).read_text()))
     stamp = (first / ABOUT).stat().st_mtime_ns
-    assert freeze(tmp_path / "store", ["mylab"]) == first
+    assert freeze(tmp_path / "store", ["frozenlab"]) == first
     assert (first / ABOUT).stat().st_mtime_ns == stamp
     mine.write_text("WORD = 2\n")
-    second = freeze(tmp_path / "store", ["mylab"])
+    second = freeze(tmp_path / "store", ["frozenlab"])
     assert second != first
-    assert (first / "mylab.py").read_text() == "WORD = 1\n"
+    assert (first / "frozenlab.py").read_text() == "WORD = 1\n"
     with pytest.raises(PresightError, match="package nowhere: is not to be found"):
         freeze(tmp_path / "store", ["nowhere"])
 

@@ -424,7 +424,7 @@ def test_an_empty_report_is_a_page(tmp_path):
 
 
 def test_importing_it_loads_no_plotly():
-    code = "import sys, eval.report, eval.page, eval.plots; sys.exit('plotly' in sys.modules)"
+    code = "import sys, eval.report, eval.report.page, eval.report.plots; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
 
 
