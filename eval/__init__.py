@@ -6,7 +6,6 @@ from presight.exports import lazy
 
 if TYPE_CHECKING:
     from eval.alignment.align import Align as Align
-    from eval.answers.batching import TokenBudget as TokenBudget
     from eval.answers.choices import Summary as Summary
     from eval.answers.choices import ask as ask
     from eval.answers.generation import generate as generate
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from eval.answers.scoring import Request as Request
     from eval.answers.scoring import Scorer as Scorer
     from eval.answers.scoring import Scores as Scores
+    from eval.batching import TokenBudget as TokenBudget
     from eval.compare import Compare as Compare
     from eval.ladder import Ladder as Ladder
     from eval.language.bits import Bits as Bits
@@ -96,7 +96,7 @@ __getattr__, __all__ = lazy(
         "Scores": "answers.scoring",
         "Summary": "answers.choices",
         "Surface": "response.surface",
-        "TokenBudget": "answers.batching",
+        "TokenBudget": "batching",
         "ask": "answers.choices",
         "averaged": "answers.position",
         "benjamini_hochberg": "stats.multiplicity",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +32,17 @@ def load_model(folder: Path, gpus: int = 0) -> tuple[Any, Any]:
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
         raise PresightError("model", "its tokenizer has no start and no end token", "give it a bos_token")
     return model.to("cuda" if gpus else "cpu").eval(), tokenizer
+
+
+@contextmanager
+def reading(model: Any) -> Iterator[Any]:
+    """Without gradients and dropout; gives the model's device, and its mode back."""
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield next(model.parameters()).device
+    finally:
+        model.train(training)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.checkpoint import reading
 from presight.errors import PresightError
 
 Features = NDArray[np.float32]
@@ -49,7 +50,7 @@ def layer_features(
         raise PresightError(f"texts[{empty[0]}]", "has no token", "leave empty texts out, and their images")
     order = sorted(range(len(tokens)), key=lambda place: len(tokens[place]))
     base, found = model.base_model, None  # the vocabulary's logits are not needed
-    with _reading(base) as device:
+    with reading(base) as device:
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             lengths = torch.tensor([len(tokens[row]) for row in rows], device=device)
@@ -98,7 +99,7 @@ def encoder_features(
         raise PresightError("encoder", f"{name} has no patches", "take a vision transformer")
     high, wide = (sides, sides) if isinstance(sides, int) else sides
     patches, found = (pixels.shape[2] // high) * (pixels.shape[3] // wide), None
-    with _reading(tower) as device, _unmasked(tower) as masked:
+    with reading(tower) as device, _unmasked(tower) as masked:
         for start in range(0, len(pixels), batch):
             chunk = pixels[start : start + batch].to(device=device, dtype=tower.dtype)
             ranks = torch.arange(patches, device=device).float().expand(len(chunk), -1)  # or MAE shuffles its patches
@@ -123,20 +124,6 @@ def _put(found: Features | None, rows: Sequence[int], pooled: Sequence[Any], ite
     for layer, vectors in zip(found, pooled, strict=True):
         layer[list(rows)] = vectors.float().cpu().numpy()
     return found
-
-
-@contextmanager
-def _reading(model: Any) -> Iterator[Any]:
-    """Without gradients and dropout; gives the model's device, and its mode back."""
-    import torch
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield next(model.parameters()).device
-    finally:
-        model.train(training)
 
 
 @contextmanager

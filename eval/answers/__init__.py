@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from presight.exports import lazy
 
 if TYPE_CHECKING:
-    from eval.answers.batching import TokenBudget as TokenBudget
     from eval.answers.choices import Summary as Summary
     from eval.answers.choices import ask as ask
     from eval.answers.generation import generate as generate
@@ -31,7 +30,6 @@ __getattr__, __all__ = lazy(
         "Scorer": "scoring",
         "Scores": "scoring",
         "Summary": "choices",
-        "TokenBudget": "batching",
         "ask": "choices",
         "averaged": "position",
         "generate": "generation",

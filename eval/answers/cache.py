@@ -15,7 +15,14 @@ from eval.answers.scoring import Scores
 T = TypeVar("T")
 _MODEL = (".safetensors", ".json", ".model", ".jinja")  # weights, configuration, tokenizer, chat template
 _NOT = ("card.json", "counts.json", "ledger.json")  # what a store or a run adds beside them
-_CODE = ("batching", "cache", "generation", "prefixes", "scoring")  # what the answers follow from
+_CODE = (
+    "batching",
+    "checkpoint",
+    "answers/cache",
+    "answers/generation",
+    "answers/prefixes",
+    "answers/scoring",
+)  # of it
 
 
 class Cache:
@@ -82,7 +89,7 @@ def code_digest() -> str:
     import torch
     import transformers
 
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     parts = [_digest(here / f"{name}.py") for name in _CODE] + [torch.__version__, transformers.__version__]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eval.answers.batching import Load, TokenBudget
-from eval.answers.prefixes import encode, extend, positions_of, prompt_tokens, reading, require_room
+from eval.answers.prefixes import encode, extend, positions_of, prompt_tokens, require_room
+from eval.batching import Load, TokenBudget
+from eval.checkpoint import reading
 from presight.errors import PresightError
 
 if TYPE_CHECKING:

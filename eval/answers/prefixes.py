@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,17 +128,3 @@ def require_room(model: Any, tokens: int, place: str) -> None:
     limit = positions_of(model)
     if limit is not None and tokens > limit:
         raise PresightError(place, f"{tokens} tokens, the model has positions for {limit}", "shorten the prompt")
-
-
-@contextmanager
-def reading(model: Any) -> Iterator[None]:
-    """Without gradients and dropout; the model gets its mode back."""
-    import torch
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(training)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from eval.answers.batching import Load, TokenBudget
-from eval.answers.prefixes import encode, extend, plain_tokens, prompt_text, prompt_tokens, reading, require_room
+from eval.answers.prefixes import encode, extend, plain_tokens, prompt_text, prompt_tokens, require_room
+from eval.batching import Load, TokenBudget
+from eval.checkpoint import reading
 from presight.errors import PresightError
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from eval.checkpoint import load_model
-from eval.language.harness import batches, encode, longest, record, start_token
+from eval.batching import Load, TokenBudget
+from eval.checkpoint import load_model, reading
+from eval.language.harness import encode, longest, record, start_token
 from eval.stats.margins import Groups, Interval, Margins, read_scores, require_same_shape
 from presight import index
 from presight.console import Track
@@ -167,28 +168,31 @@ def token_bits(
 
     sequences = [torch.from_numpy(np.concatenate([[start], ids]).astype(np.int64)) for ids in documents]
     places = [(row, each) for row, ids in enumerate(documents) for each in windows(len(ids), context, stride)]
-    places.sort(key=lambda place: place[1].start - place[1].stop)  # longest first: what is too much shows at once
     found = [np.full(len(ids), np.nan) for ids in documents]
-    device, training = next(model.parameters()).device, model.training
     track = Track(sum(map(len, documents)), "reading texts")
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for rows in batches([each.stop - each.start for _, each in places], batch_tokens):
-                chunk = [places[row] for row in rows]
-                ids = torch.zeros(len(chunk), chunk[0][1].stop - chunk[0][1].start, dtype=torch.long)  # [B, T]
-                for line, (row, each) in zip(ids, chunk, strict=True):
-                    line[: each.stop - each.start] = sequences[row][each.start : each.stop]
-                # padding stands behind what is read, where a causal model does not look
-                logits = model(input_ids=ids.to(device), use_cache=False).logits  # [B, T, V]
-                for scores, (row, each) in zip(logits, chunk, strict=True):
-                    scores = scores[each.first - each.start : each.stop - each.start].float()
-                    goals = sequences[row][each.first + 1 : each.stop + 1].to(device)
-                    nats = scores.logsumexp(1) - scores.gather(1, goals[:, None]).squeeze(1)
-                    found[row][each.first : each.stop] = nats.double().cpu().numpy() / math.log(2)
-                    track.advance(each.stop - each.first)
-    finally:
-        model.train(training)
+    with reading(model) as device:
+
+        def read(chunk: list[tuple[int, Window]]) -> list[NDArray[np.float64]]:
+            """Bits of the tokens that each window predicts; the first is the longest."""
+            ids = torch.zeros(len(chunk), chunk[0][1].stop - chunk[0][1].start, dtype=torch.long)  # [B, T]
+            for line, (row, each) in zip(ids, chunk, strict=True):
+                line[: each.stop - each.start] = sequences[row][each.start : each.stop]
+            # padding stands behind what is read, where a causal model does not look
+            logits = model(input_ids=ids.to(device), use_cache=False).logits  # [B, T, V]
+            bits = []
+            for scores, (row, each) in zip(logits, chunk, strict=True):
+                scores = scores[each.first - each.start : each.stop - each.start].float()
+                goals = sequences[row][each.first + 1 : each.stop + 1].to(device)
+                nats = scores.logsumexp(1) - scores.gather(1, goals[:, None]).squeeze(1)
+                bits.append(nats.double().cpu().numpy() / math.log(2))
+            track.advance(sum(map(len, bits)))
+            return bits
+
+        budget = TokenBudget(batch_tokens)
+        for (row, each), bits in zip(
+            places, budget.map(read, places, lambda place: Load(place[1].stop - place[1].start)), strict=True
+        ):
+            found[row][each.first : each.stop] = bits
     return found
 
 

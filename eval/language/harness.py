@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.batching import Load, plan
 from eval.stats.margins import Interval
 from presight.console import Track
 from presight.errors import PresightError, nearest
@@ -55,21 +56,6 @@ def encode(tokenizer: Any, text: str) -> NDArray[np.int64]:
 def longest(model: Any) -> int:
     """Tokens that a model's positions allow; 2,048 where it states none."""
     return int(getattr(model.config, "max_position_embeddings", None) or 2048)
-
-
-def batches(lengths: Sequence[int], tokens: int) -> list[range]:
-    """Rows that are read together: as many as fit into so many tokens, padded to the first; one at least.
-
-    Args:
-        lengths: descending, so that a batch's first row is its longest.
-        tokens: of a batch.
-    """
-    found, start = [], 0
-    while start < len(lengths):
-        stop = min(len(lengths), start + max(1, tokens // max(1, lengths[start])))
-        found.append(range(start, stop))
-        start = stop
-    return found
 
 
 def record(interval: Interval) -> dict[str, Any]:
@@ -108,7 +94,7 @@ def wrap(model: Any, tokenizer: Any, batch_tokens: int = 8192) -> Any:
                 lengths = [
                     min(len(context) + len(goal) - 1, self.max_length) for _, context, goal in n_reordered_requests
                 ]
-                self._rows = [len(rows) for rows in batches(lengths, batch_tokens) for _ in rows]
+                self._rows = [len(rows) for rows in plan([Load(each) for each in lengths], batch_tokens) for _ in rows]
             return self._rows[pos]
 
         def _model_call(self, inps: Any, **given: Any) -> Any:

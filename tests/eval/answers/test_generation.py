@@ -3,8 +3,8 @@ import torch
 from toy_models import tiny_lm
 from toy_tokenizer import byte_tokenizer
 
-from eval.answers.batching import TokenBudget
 from eval.answers.generation import end_tokens, generate
+from eval.batching import TokenBudget
 from presight.errors import PresightError
 
 TOKENIZER = byte_tokenizer()

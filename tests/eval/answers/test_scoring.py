@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from toy_models import tiny_lm
 from toy_tokenizer import byte_tokenizer
 
-from eval.answers.batching import TokenBudget
 from eval.answers.generation import generate
 from eval.answers.prefixes import leading_tokens, prompt_tokens
 from eval.answers.scoring import NORMALISATIONS, Request, Scorer, Scores, option_logprobs, segments
+from eval.batching import TokenBudget
 from presight.errors import PresightError
 
 MODELS = {name: tiny_lm(name) for name in ("gpt2", "llama")}

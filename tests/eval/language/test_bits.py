@@ -340,3 +340,21 @@ def test_ratio_interval_of_one_document_is_unknown_and_of_none_refused():
         ratio_interval([1.0, 2.0], [1.0, 0.0])
     with pytest.raises(PresightError, match="shape"):
         ratio_interval([1.0, 2.0], [1.0])
+
+
+def test_batches_that_memory_does_not_hold_are_halved():
+    model, documents = tiny_lm("llama"), [np.arange(1, 9), np.arange(3, 12), np.arange(2, 6)]
+    expected = token_bits(model, documents, 0, 8, 4)
+    plain, asked = model.forward, []
+
+    def cramped(input_ids, **given):
+        asked.append(input_ids.numel())
+        if input_ids.numel() > 16:
+            raise RuntimeError("CUDA out of memory")
+        return plain(input_ids=input_ids, **given)
+
+    model.forward = cramped
+    found = token_bits(model, documents, 0, 8, 4)
+    assert max(asked) > 16 >= asked[-1]
+    for mine, theirs in zip(found, expected, strict=True):
+        assert np.allclose(mine, theirs, atol=1e-5)

@@ -6,14 +6,12 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("lm_eval")
 
 from eval.checkpoint import load_model
 from eval.language.bits import token_bits
-from eval.language.harness import OWN, batches, encode, evaluate, load_tasks, start_token, wrap
+from eval.language.harness import OWN, encode, evaluate, load_tasks, start_token, wrap
 from eval.language.language import SUITES
 from presight.errors import PresightError
 
@@ -52,17 +50,6 @@ def log_probability(model, context, goal, longest):
         scores = model(sequence[:, :-1]).logits[0].double().log_softmax(-1)
     found = scores.gather(1, sequence[0, 1:, None])[-len(goal) :, 0]
     return found.sum().item()
-
-
-@given(st.lists(st.integers(1, 60)), st.integers(1, 200))
-def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(lengths, tokens):
-    lengths = sorted(lengths, reverse=True)
-    found = batches(lengths, tokens)
-    assert [row for rows in found for row in rows] == list(range(len(lengths)))
-    for rows in found:
-        assert len(rows) == 1 or len(rows) * lengths[rows[0]] <= tokens
-        whole = (len(rows) + 1) * lengths[rows[0]]
-        assert rows.stop == len(lengths) or whole > tokens  # no row more would have fitted
 
 
 def lines(name):

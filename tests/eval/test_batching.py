@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers.batching import Load, TokenBudget, plan, tokens_of
+from eval.batching import Load, TokenBudget, plan, tokens_of
 from presight.errors import PresightError
 
 LOADS = st.lists(st.builds(Load, st.integers(1, 40), st.integers(1, 6)), max_size=40)
