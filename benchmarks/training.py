@@ -1,8 +1,10 @@
 """A training step of ours beside a plain autocast loop and transformers' Trainer: speed, memory, waiting.
 
-    python benchmarks/training.py [--models 7m 33m] [--steps 12] [--rounds 3] [--threads 2] [--vocabulary 8192]
+    python benchmarks/training.py [--models 7m 33m] [--dtype bf16] [--steps 12] [--rounds 3] [--threads 2]
+                                  [--vocabulary 8192]
 
-All train the same Llama on the same random tokens in bf16 arithmetic with AdamW, on this machine's processor. Each
+All train the same Llama on the same random tokens in one arithmetic with AdamW, on this machine's processor: bf16 if
+that multiplies in it (avx512_bf16, amx_bf16), else ask for fp32: emulation is some eighty times slower. Each
 contestant is a process of its own; rounds alternate between them, and the best median of each counts. Ours is the
 step that ``pretrain.Train`` takes, with losses by source, agreement of ranks and metrics. transformers' Trainer needs
 ``pip install accelerate``; without it the table has a line less.
@@ -40,7 +42,7 @@ def fresh(name: str, vocabulary: int):
     return initialise(configuration(name, vocabulary, BATCH[name][1], 0), 0)
 
 
-def presight(name: str, vocabulary: int, steps: int) -> dict:
+def presight(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
     import numpy as np
 
     from pretrain import engine
@@ -59,7 +61,7 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
     items.batch = lambda start, stop: Batch(data[start // batch].copy(), pools)
     stage = Train.model_construct(**{key: field.get_default() for key, field in Train.model_fields.items()})
     engine.begin()
-    config = engine.configuration(batch, batch, 1, "bf16", 1.0)
+    config = engine.configuration(batch, batch, 1, dtype, 1.0)
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
     course, speed = Course(0, count * batch, batch, 0), Speed(None, None, "", 1)
     rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
@@ -73,7 +75,7 @@ def presight(name: str, vocabulary: int, steps: int) -> dict:
     return {"seconds": times[2:], "waited": sum(waits[2:]) / sum(times[2:])}
 
 
-def plain(name: str, vocabulary: int, steps: int) -> dict:
+def plain(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
     import torch
 
     model = fresh(name, vocabulary)
@@ -81,7 +83,7 @@ def plain(name: str, vocabulary: int, steps: int) -> dict:
     times = []
     for x in torch.from_numpy(tokens(name, vocabulary, steps + 2)):
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
             loss = model(input_ids=x, labels=x).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -92,7 +94,7 @@ def plain(name: str, vocabulary: int, steps: int) -> dict:
     return {"seconds": times[2:]}
 
 
-def trainer(name: str, vocabulary: int, steps: int) -> dict:
+def trainer(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -109,7 +111,7 @@ def trainer(name: str, vocabulary: int, steps: int) -> dict:
             folder,
             per_device_train_batch_size=data.shape[1],
             max_steps=steps + 2,
-            bf16=True,
+            bf16=dtype == "bf16",
             use_cpu=True,
             learning_rate=3e-3,
             report_to=[],
@@ -121,14 +123,15 @@ def trainer(name: str, vocabulary: int, steps: int) -> dict:
     return {"seconds": [b - a for a, b in itertools.pairwise(marks[1:])]}
 
 
-def memory(name: str, vocabulary: int, chunk: int) -> dict:
+def memory(name: str, vocabulary: int, chunk: int, dtype: str) -> dict:
     """Most resident memory of one forward and backward pass beyond what the model itself takes, in bytes."""
     import torch
 
     from pretrain.batches import IGNORED
     from pretrain.loss import Objective
 
-    objective = Objective(fresh(name, vocabulary).bfloat16(), chunk)
+    model = fresh(name, vocabulary)
+    objective = Objective(model.bfloat16() if dtype == "bf16" else model, chunk)
     x = torch.from_numpy(tokens(name, vocabulary, 1)[0])
     y = torch.nn.functional.pad(x[:, 1:], (0, 1), value=IGNORED)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -137,11 +140,11 @@ def memory(name: str, vocabulary: int, chunk: int) -> dict:
     return {"bytes": 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)}
 
 
-def peak() -> dict:
-    """bf16 matrix products of this processor, in operations a second."""
+def peak(dtype: str) -> dict:
+    """Matrix products of this processor, in operations a second."""
     from pretrain.peaks import matmul_peak
 
-    return {"peak": matmul_peak("bf16", 2.0)}
+    return {"peak": matmul_peak(dtype, 2.0)}
 
 
 CONTESTANTS = {"presight": presight, "plain": plain, "trainer": trainer}
@@ -151,7 +154,7 @@ def alone(arguments: argparse.Namespace, **wanted: object) -> dict:
     """Run one contestant in a process of its own."""
     threads = {name: str(arguments.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     done = subprocess.run(
-        [sys.executable, "-P", __file__, "--one", json.dumps(wanted)],
+        [sys.executable, "-P", __file__, "--one", json.dumps({**wanted, "dtype": arguments.dtype})],
         env=os.environ | threads | {"TOKENIZERS_PARALLELISM": "false"},
         capture_output=True,
         text=True,
@@ -165,6 +168,7 @@ def alone(arguments: argparse.Namespace, **wanted: object) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["7m", "33m"], choices=list(BATCH))
+    parser.add_argument("--dtype", default="bf16", choices=["bf16", "fp32"])
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -192,12 +196,13 @@ def main() -> None:
                 waited = max(waited, found.get("waited", 0.0))
         flops = shape(name).flops(arguments.vocabulary, item)
         print(
-            f"\n{name}, {batch} × {item} tokens a step, vocabulary {arguments.vocabulary}, {arguments.threads} threads"
+            f"\n{name}, {arguments.dtype}, {batch} × {item} tokens a step, vocabulary {arguments.vocabulary}, "
+            f"{arguments.threads} threads"
         )
         for what, seconds in best.items():
             rate, ratio = batch * item / seconds, seconds / best["presight"]
             share = f"{flops * rate / most:.0%} of the matmul peak"
-            print(f"  {what:9} {rate:8.0f} tokens/s   {share}   ours is {ratio:.2f}× as fast")
+            print(f"  {what:9} {rate:8.0f} tokens/s   {share}   ours is {ratio:.2f}× as fast", flush=True)
         print(f"  waiting for data, at most: {100 * waited:.2f} % of the steps' time")
     for name in arguments.models:
         full, ours = (

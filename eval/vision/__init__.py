@@ -1,0 +1,1 @@
+"""Questions about pictures and sounds: benchmarks, existence, and what is answered without looking."""

@@ -1,0 +1,1 @@
+"""A world of composed scenes: real cut-outs, exact ground truth."""
