@@ -44,6 +44,7 @@ class Plan:
     minutes: float
     jobs: int
     left_out: list[str]
+    hypothesis: str = ""
 
 
 def plan(graph: Graph, store: Store) -> Plan:
@@ -77,7 +78,12 @@ def plan(graph: Graph, store: Store) -> Plan:
         chain[stage.fingerprint] = before + _seconds(stage, speeds)
     total = sum(line.seconds for line in lines)
     return Plan(
-        graph.recipe.name, lines, max(total / jobs, max(chain.values(), default=0.0)) / 60, jobs, graph.left_out
+        graph.recipe.name,
+        lines,
+        max(total / jobs, max(chain.values(), default=0.0)) / 60,
+        jobs,
+        graph.left_out,
+        graph.recipe.hypothesis,
     )
 
 
@@ -122,6 +128,7 @@ def show(found: Plan, as_json: bool, addition: Addition | None = None) -> None:
             json.dumps(
                 {
                     "recipe": found.recipe,
+                    **({"hypothesis": found.hypothesis} if found.hypothesis else {}),
                     "minutes": found.minutes,
                     "jobs": found.jobs,
                     "left_out": found.left_out,
@@ -160,6 +167,8 @@ def show(found: Plan, as_json: bool, addition: Addition | None = None) -> None:
         for design in line.design:
             branch.add(f"[yellow]{escape(design)}")
     console = Console()
+    if found.hypothesis:
+        console.print(f"hypothesis: {' '.join(found.hypothesis.split())}\n", markup=False)
     console.print(tree)
     for reason in found.left_out:
         console.print(f"left out: {reason}", markup=False)

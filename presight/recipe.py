@@ -11,7 +11,7 @@ from typing import Any
 from presight import axes, document
 from presight.errors import PresightError, nearest
 
-KEYS = ("recipe", "description", "axes", "stages", "scales", "threads")
+KEYS = ("recipe", "extends", "description", "hypothesis", "axes", "stages", "scales", "threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Recipe:
     name: str
     path: Path
     description: str
+    hypothesis: str
     axes: dict[str, dict[str, Any]]
     stages: dict[str, dict[str, Any]]
     threads: int = 1
@@ -55,13 +56,7 @@ def read(name: str, scale: str | None = None, overrides: Sequence[str] = ()) -> 
         PresightError: an unknown key, axis, stage or scale, or a value of the wrong shape.
     """
     path = locate(name)
-    content = document.read(path)
-    if not isinstance(content, dict):
-        raise PresightError(str(path), "is not a mapping", "begin with `recipe: NAME`")
-    _known(content, KEYS, str(path))
-    content = copy.deepcopy(content)
-    for key in ("axes", "stages", "scales"):
-        content[key] = _mapping(content.get(key), f"{path}: {key}")
+    content = _content(path)
     if scale is not None:
         if scale not in content["scales"]:
             raise PresightError(f"--scale {scale}", f"{path} has no such scale", nearest(scale, content["scales"]))
@@ -90,10 +85,47 @@ def read(name: str, scale: str | None = None, overrides: Sequence[str] = ()) -> 
         name=title,
         path=path,
         description=str(content.get("description", "")),
+        hypothesis=str(content.get("hypothesis", "")),
         axes={axis: axes.values(axis, given) for axis, given in content["axes"].items()},
         stages=stages,
         threads=threads,
     )
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file says, laid over the recipe that it extends.
+
+    Fields of a stage and of a scale replace those of the same name, an axis the whole axis; what is null is taken out.
+    """
+    given = document.read(path)
+    if not isinstance(given, dict):
+        raise PresightError(str(path), "is not a mapping", "begin with `recipe: NAME`")
+    _known(given, KEYS, str(path))
+    content: dict[str, Any] = copy.deepcopy(given)
+    for key in ("axes", "stages", "scales"):
+        content[key] = _mapping(content.get(key), f"{path}: {key}")
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if path.resolve() in above:
+        raise PresightError(f"{path}: extends", "leads back to itself", "break the circle")
+    if not isinstance(base, str) or not (beneath := path.parent / base).is_file():
+        raise PresightError(f"{path}: extends", f"{base!r} is no file beside it", "name a recipe's file from there")
+    found = _content(beneath, (*above, path.resolve()))
+    for key in ("stages", "scales"):
+        merged = {name: _merge(found[key].get(name), new) for name, new in content[key].items()}
+        content[key] = {**found[key], **merged}
+    content["axes"] = {**found["axes"], **content["axes"]}
+    for key in ("axes", "stages", "scales"):
+        content[key] = {name: value for name, value in content[key].items() if value is not None}
+    scales = {name: _mapping(changes, f"{path}: scales.{name}") for name, changes in content["scales"].items()}
+    there = {*content["stages"], *content["axes"]}
+    taken_out = {*found["stages"], *found["axes"]} - there  # a scale of the base may speak of what is no longer there
+    content["scales"] = {
+        name: {target: change for target, change in changes.items() if target not in taken_out}
+        for name, changes in scales.items()
+    }
+    return {**found, **content}
 
 
 def _known(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -43,7 +43,11 @@ def of_recipe() -> dict[str, Any]:
             definitions[f"{package}.{name}"] = schema
             stages.append(
                 {
-                    "if": {"properties": {"stage": {"const": f"{package}.{name}"}}},
+                    "if": {
+                        "type": "object",
+                        "required": ["stage"],
+                        "properties": {"stage": {"const": f"{package}.{name}"}},
+                    },
                     "then": {"$ref": f"#/$defs/{package}.{name}"},
                 }
             )
@@ -54,19 +58,27 @@ def of_recipe() -> dict[str, Any]:
         "title": "Presight recipe",
         "type": "object",
         "additionalProperties": False,
-        "required": ["stages"],
+        "anyOf": [
+            {
+                "required": ["stages"],
+                "properties": {"stages": {"additionalProperties": {"type": "object", "required": ["stage"]}}},
+            },
+            {"required": ["extends"]},  # a stage of it may be changed in a field, or taken out by null
+        ],
         "properties": {
             "recipe": {"type": "string"},
+            "extends": {"type": "string", "description": "a recipe's file, from here, that this one is laid over"},
             "description": {"type": "string"},
+            "hypothesis": {"type": "string", "description": "what is expected, before it is seen; plan prints it"},
             "threads": {"type": "integer", "minimum": 1},
-            "axes": {"type": "object", "additionalProperties": axis},
+            "axes": {"type": "object", "additionalProperties": {"anyOf": [axis, {"type": "null"}]}},
             "stages": {
                 "type": "object",
                 "additionalProperties": {
-                    "type": "object",
-                    "required": ["stage"],
-                    "properties": {"stage": {"type": "string"}},
-                    "allOf": stages,
+                    "anyOf": [
+                        {"type": "object", "properties": {"stage": {"type": "string"}}, "allOf": stages},
+                        {"type": "null"},
+                    ]
                 },
             },
             "scales": {"type": "object", "additionalProperties": {"type": "object"}},

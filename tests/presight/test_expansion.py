@@ -152,7 +152,7 @@ def recipes(draw):
 @settings(max_examples=300, deadline=None)
 def test_expansion_is_what_substitution_gives(content):
     axes, stages = content
-    graph = expansion.expand(recipe.Recipe("toy", Path("toy.yaml"), "", axes, stages))
+    graph = expansion.expand(recipe.Recipe("toy", Path("toy.yaml"), "", "", axes, stages))
     found = [(each.name, frozenset(each.labels.items()), spell(each.stage)) for each in graph.instances]
     assert len(set(found)) == len(found)
     assert set(found) == Twin(axes, stages).all()

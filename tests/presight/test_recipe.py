@@ -269,3 +269,80 @@ def test_shipped_recipes_name_known_stages_and_fields(name):
     assert yaml.safe_load(read.path.read_text())["recipe"] == name
     for fields in read.stages.values():
         assert set(fields) - {"stage"} <= set(stage_class(fields["stage"]).model_fields)
+
+
+# --- a recipe over another ----------------------------------------------------------------------------------------
+
+BASE = """
+recipe: base
+description: what it is about
+axes: {init: [0, 1], mixture: {web: {web: 1}, code: {code: 1}}}
+stages:
+  lm: {stage: toys.Number, shares: $mixture, value: $init}
+  other: {stage: toys.Number, value: 7}
+  all: {stage: toys.Total, numbers: "$lm[*]"}
+scales:
+  small: {lm: {value: 3}, other: {value: 8}, init: [0]}
+"""
+
+
+@pytest.fixture
+def over(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+
+    def read(text, scale=None):
+        path = tmp_path / "sub" / "toy.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return recipe.read(str(path), scale)
+
+    return read
+
+
+def test_a_recipe_is_laid_over_the_one_that_it_extends(over):
+    read = over(
+        """
+        extends: ../base.yaml
+        hypothesis: more is more
+        axes: {mixture: {math: {math: 1}}}
+        stages: {lm: {value: 2}, more: {stage: toys.Number, value: 1}}
+        scales: {small: {lm: {value: 4}}, large: {init: [0, 1, 2]}}
+        """
+    )
+    base = yaml.safe_load(BASE)
+    assert (read.name, read.description, read.hypothesis) == ("base", "what it is about", "more is more")
+    assert read.axes == {"init": {"0": 0, "1": 1}, "mixture": {"math": {"math": 1}}}
+    assert read.stages == base["stages"] | {
+        "lm": {"stage": "toys.Number", "shares": "$mixture", "value": 2},
+        "more": {"stage": "toys.Number", "value": 1},
+    }
+
+
+def test_scales_are_merged_by_field(over):
+    text = "extends: ../base.yaml\nscales: {small: {lm: {value: 4}}}\n"
+    read = over(text, "small")
+    assert read.stages["lm"]["value"] == 4
+    assert read.stages["other"]["value"] == 8
+    assert list(read.axes["init"]) == ["0"]
+
+
+def test_null_takes_out_and_scales_of_the_base_forget_it(over):
+    text = "extends: ../base.yaml\naxes: {init: null}\nstages: {other: null, lm: {value: 1}}\n"
+    read = over(text, "small")
+    assert set(read.stages) == {"lm", "all"}
+    assert set(read.axes) == {"mixture"}
+    assert read.stages["lm"]["value"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("extends: nothing.yaml\n", "is no file"),
+        ("extends: toy.yaml\n", "leads back to itself"),
+        ("extends: 3\n", "is no file"),
+        ("extends: ../base.yaml\nscales: {small: {other: {value: 1}, lost: {a: 1}}}\n", "is no stage or axis"),
+    ],
+)
+def test_a_recipe_that_cannot_be_laid_over_another(over, text, problem):
+    with pytest.raises(PresightError, match=problem):
+        over(text, "small")

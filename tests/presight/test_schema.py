@@ -73,6 +73,13 @@ def test_the_shipped_recipes_are_valid(whole, name):
     assert faults(document.read(recipe.locate(name)), whole, whole) == []
 
 
+def test_a_recipe_that_extends_another_may_change_fields_and_take_stages_out(whole):
+    content = {"extends": "smoke.yaml", "axes": {"init": None}, "stages": {"lm": {"batch": 4}, "mix": None}}
+    assert faults(content, whole, whole) == []
+    assert faults({key: value for key, value in content.items() if key != "extends"}, whole, whole)
+    assert faults(content | {"stages": {"lm": {"stage": "pretrain.Train", "batch": "four"}}}, whole, whole)
+
+
 @pytest.mark.parametrize(
     ("stage", "changes"),
     [
