@@ -13,12 +13,15 @@ An arm is a place on four axes, and all but one of them should be held fixed in 
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from adapt.patches import Shuffled
+from presight import index
 from presight.errors import PresightError
 from presight.stage import Cost, Needs, Stage
 
@@ -31,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # what two stages must share to be of one arm; model, data and seed are theirs to vary
 ARM = (
     *("trained", "rank", "structure", "layers", "bidirectional", "readout", "interface", "head"),
-    *("codebook", "shuffled", "patch", "precision"),
+    *("codebook", "codec_content", "levels", "shuffled", "patch", "precision"),
 )
 
 
@@ -54,8 +57,12 @@ class Adaptation(Stage):
     interface: Literal["matched", "orthogonal"] = Field("matched", description="inputs made as long as text, or not")
     head: Literal["linear", "knn"] = Field("linear", description="what scores; knn: neighbours of the embedding")
     codebook: int | None = Field(None, ge=2, description="so many discrete tokens in place of patches")
+    codec: Path | None = Field(None, exclude=True, description="folder of an audio codec: its codes for patches")
+    codec_content: str = Field("", description="digest of that folder; filled in")
+    levels: int = Field(1, ge=1, description="of the codec's quantisers, the first so many, one token each")
     shuffled: Shuffled = Field("none", description="order: of all alike; patches: of each; labels: of training")
     epochs: int = Field(4, ge=1, description="passes over the training examples")
+    steps: int | None = Field(None, ge=1, description="of the optimizer, at least: more passes where examples are few")
     items: int | None = Field(None, ge=1, description="training examples used; default all")
     fraction: float | None = Field(None, gt=0, le=1, description="share of the training examples used, instead")
     seed: int = Field(0, ge=0, description="of projection, head and order")
@@ -85,7 +92,18 @@ class Adaptation(Stage):
             raise ValueError("without an LM the last token knows of no other: read out the mean or by attention")
         if self.structure != "lm" and self.layers is not None:
             raise ValueError(f"layers are of an LM, structure is {self.structure}: leave one out")
+        if self.codec is not None and (self.codebook is not None or self.patch is not None):
+            other = "codebook" if self.codebook is not None else "patch"
+            raise ValueError(f"codec and {other} both say what the tokens are: leave one out")
+        if self.codec is None and self.levels > 1:
+            raise ValueError("levels are of a codec, and none is named")
         return self
+
+    def settle(self, fetch: bool) -> Stage:
+        """Learn the codec's content."""
+        if self.codec is None or self.codec_content:
+            return self
+        return self.changed(codec_content=index.content(self.codec.expanduser()))
 
     @property
     def arm(self) -> dict[str, Any]:
@@ -98,24 +116,44 @@ class Adaptation(Stage):
             return max(1, round(self.fraction * available))
         return min(self.items or available, available)
 
+    def passes(self, examples: int) -> int:
+        """Passes over so many training examples: ``epochs``, or as many more as make ``steps`` steps."""
+        from adapt.fitting import BATCH
+
+        return max(self.epochs, math.ceil((self.steps or 0) / math.ceil(examples / BATCH)))
+
     def cost(self, fits: int, scored: int) -> Cost:
         """Arithmetic of some fits and of scoring; of a frozen arm features are taken once, forward only."""
         sizes = sizes_of(self.data)
         examples, once = self.used(sizes["train"]), (sizes["validation"] + scored) / 3
-        each = example_flops(self.model, self.data)
+        each = example_flops(self.model, self.data, self.layers if self.structure == "lm" else 1)
         if self.trained == "head":
             return Cost(flops=(examples / 3 + once) * each, items=scored)
-        passes = fits * (self.epochs * examples + sizes["validation"] / 3) + scored / 3
+        passes = fits * (self.passes(examples) * examples + sizes["validation"] / 3) + scored / 3
         return Cost(flops=passes * each, items=scored)
 
     def task(self, folder: Path, *splits: Split) -> Any:
-        """The data as this arm meets them, with the training split and those named."""
+        """The data as this arm meets them, with the training split and those named.
+
+        Raises:
+            PresightError: files of the codec changed, or as `Task.load`.
+        """
         from adapt import examples
         from adapt.task import Task
 
+        codec = self._codec()
         train = self.used(int(examples.index(folder)["splits"]["train"]["items"]))
         limits: dict[str, int | None] = {"train": train, **dict.fromkeys(splits)}
-        return Task.load(folder, self.patch, limits, self.shuffled, self.codebook, self.input_seed)
+        return Task.load(folder, self.patch, limits, self.shuffled, self.codebook, self.input_seed, codec, self.levels)
+
+    def _codec(self) -> Path | None:
+        """The codec's folder, if it still is what it was when the stage was planned."""
+        if self.codec is None:
+            return None
+        folder = self.codec.expanduser()
+        if index.content(folder) != self.codec_content:
+            raise PresightError("codec", f"the files of {folder} changed since it was planned", "run again")
+        return folder
 
     @property
     def input_seed(self) -> int:
@@ -206,12 +244,14 @@ def sizes_of(data: Stage) -> dict[str, int]:
     return {"train": 1000, "validation": 1000, "test": 1000, **getattr(data, "sizes", {})}
 
 
-def example_flops(model: Stage, data: Stage) -> float:
-    """Arithmetic of one example through the LM and back, for estimates; the output embedding is not used."""
+def example_flops(model: Stage, data: Stage, layers: int | None = None) -> float:
+    """Arithmetic of one example through the LM, or its first blocks, and back; the output embedding is not used."""
     from pretrain import SHAPES
 
     size: object = model
-    while isinstance(size, Stage):
+    while isinstance(size, Stage) and not hasattr(size, "shape"):
         size = getattr(size, "model", "1m")
+    shape = getattr(size, "shape", None) or SHAPES.get(str(size), SHAPES["1m"])
+    shape = replace(shape, layers=min(layers or shape.layers, shape.layers))
     tokens = getattr(data, "tokens", 50)
-    return float(tokens * SHAPES.get(str(size), SHAPES["1m"]).flops(0, tokens))
+    return float(tokens * shape.flops(0, tokens))

@@ -43,12 +43,13 @@ class Search(Adaptation):
         model = self.classifier(inputs["model"], task)
         trunk, start = trunk_of(self, model, task, inputs), fitting.Start.of(model)
         curve: list[dict[str, Any]] = []
+        passes = self.passes(len(task.split["train"]))
         for rate in sorted(self.learning_rates):
             start.restore(model)
             keep = scratch(out) / f"{self.fingerprint}-{rate}.pt"
             try:
                 losses = fitting.fit(
-                    model, task, rate, self.epochs, self.seed, f"learning rate {rate:g}", trunk=trunk, keep=keep
+                    model, task, rate, passes, self.seed, f"learning rate {rate:g}", trunk=trunk, keep=keep
                 )
                 found = fitting.value(
                     task, "validation", fitting.predict(model, task, "validation", trunk=trunk, head=self.head)
@@ -81,9 +82,12 @@ class Classify(Adaptation):
     @model_validator(mode="after")
     def _fair(self) -> Classify:
         search = self.learning_rate
-        if isinstance(search, Search) and search.arm != self.arm:
-            other = next(name for name, value in self.arm.items() if search.arm[name] != value)
-            problem = f"the search is of another arm: {other} {search.arm[other]!r}, here {self.arm[other]!r}"
+        own = dict(self.arm)
+        if isinstance(search, Search) and self.codec is not None and not self.codec_content:
+            own["codec_content"] = search.codec_content  # asked again when it is known
+        if isinstance(search, Search) and search.arm != own:
+            other = next(name for name, value in own.items() if search.arm[name] != value)
+            problem = f"the search is of another arm: {other} {search.arm[other]!r}, here {own[other]!r}"
             raise ValueError(f"{problem}; search for every arm by itself")
         return self
 
@@ -108,7 +112,8 @@ class Classify(Adaptation):
         norms = model.norms(torch.from_numpy(task.patches["train"][:256]).to(next(model.parameters()).device))
         trunk = trunk_of(self, model, task, inputs)
         what, keep = f"fitting {task.modality}s", scratch(out) / f"{self.fingerprint}.pt"
-        losses = fitting.fit(model, task, rate, self.epochs, self.seed, what, trunk=trunk, keep=keep)
+        passes = self.passes(len(task.split["train"]))
+        losses = fitting.fit(model, task, rate, passes, self.seed, what, trunk=trunk, keep=keep)
         held, scores = (
             fitting.predict(model, task, split, trunk=trunk, head=self.head) for split in ("validation", "test")
         )
@@ -143,7 +148,7 @@ class Classify(Adaptation):
 
 def trunk_of(stage: Adaptation, model: Any, task: Any, inputs: Mapping[str, Path]) -> Any:
     """Cached features where only the head is trained, which it reads standardised; else all of the model."""
-    from adapt import caching
+    from adapt import caching, codec
     from adapt.fitting import Trunk
 
     if stage.trained != "head":
@@ -155,6 +160,7 @@ def trunk_of(stage: Adaptation, model: Any, task: Any, inputs: Mapping[str, Path
         "examples": len(task.split["train"]),
         "seeds": [stage.input_seed, stage.seed if stage.structure == "mlp" else None],
         "device": next(model.parameters()).device.type,
+        "codes": codec.key(stage.codec.expanduser(), inputs["data"], stage.levels) if stage.codec else None,
     }
     key = caching.digest(inputs["model"], inputs["data"], settings)
     features = caching.Features(model, task.patches, key)

@@ -223,11 +223,11 @@ def split_by_series(notes: Sequence[Note], fractions: Sequence[float], seed: int
 
 
 def resample(samples: Audio, rate: int, target: int = 16_000) -> Audio:
-    """``samples`` ``[T]`` at ``target`` samples a second, by a polyphase filter."""
+    """``samples`` ``[…, T]`` at ``target`` samples a second, by a polyphase filter."""
     if rate == target:
         return samples
     from scipy.signal import resample_poly
 
     common = math.gcd(rate, target)
-    resampled: Audio = resample_poly(samples, target // common, rate // common).astype(np.float32)
+    resampled: Audio = resample_poly(samples, target // common, rate // common, axis=-1).astype(np.float32)
     return resampled

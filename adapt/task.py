@@ -13,6 +13,7 @@ import numpy.typing as npt
 from adapt import examples
 from adapt.patches import SECONDS, SIDE, Floats, Shuffled, Standardiser, image_patches, patch_order, wave_patches
 from adapt.tokens import SAMPLE, Codebook, spectra
+from presight.errors import PresightError
 
 CHUNK = 1024  # examples cut at once
 
@@ -30,6 +31,7 @@ class Inputs:
     scale: Standardiser | None = None
     codebook: Codebook | None = None
     order: npt.NDArray[np.int64] | None = None  # [N or 1, T]
+    codes: npt.NDArray[Any] | None = None  # [N, T], of a neural codec
 
     def __len__(self) -> int:
         return len(self.data)
@@ -43,16 +45,19 @@ class Inputs:
         numbers = np.arange(len(self))[rows]
         one = np.ndim(numbers) == 0
         numbers = np.atleast_1d(numbers)
-        cut = image_patches if self.image else wave_patches
-        patches = cut(self.data[numbers], self.size)
-        if self.codebook is not None:
-            found: npt.NDArray[Any] = self.codebook(self.vectors(patches))
-        else:
-            found = self.scale(patches) if self.scale else patches
+        found = self._cut(numbers)
         if self.order is not None:
             order = self.order[numbers if len(self.order) > 1 else np.zeros(len(numbers), np.int64)]
             found = np.take_along_axis(found, order.reshape(*order.shape, *[1] * (found.ndim - 2)), axis=1)
         return found[0] if one else found
+
+    def _cut(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        if self.codes is not None:
+            return np.asarray(self.codes[numbers], np.int64)
+        patches = (image_patches if self.image else wave_patches)(self.data[numbers], self.size)
+        if self.codebook is not None:
+            return self.codebook(self.vectors(patches))
+        return self.scale(patches) if self.scale else patches
 
     def vectors(self, patches: Floats) -> Floats:
         """What a codebook codes: pixels as they are, sounds by their spectra."""
@@ -74,7 +79,7 @@ class Task:
         multilabel: whether an item may have several labels, or none.
         patches: what goes in, standardised by the training split; or codes.
         split: the examples with labels, int64 [N] or bool [N, classes].
-        codes: size of the codebook; None: patches.
+        codes: how many there are; None: patches.
     """
 
     modality: str
@@ -93,6 +98,8 @@ class Task:
         shuffled: Shuffled = "none",
         codebook: int | None = None,
         seed: int = 0,
+        codec: Path | None = None,
+        levels: int = 1,
     ) -> Task:
         """Read the splits named in ``limits``; the training split, always read, sets the scale.
 
@@ -103,35 +110,45 @@ class Task:
             shuffled: the order of patches, see `patch_order`; or ``labels``, of the training split.
             codebook: codes to learn from the training split in place of patches.
             seed: of codebook and shuffling.
+            codec: folder of a neural audio codec, whose codes are read in place of patches.
+            levels: of its quantisers, the first so many.
+
+        Raises:
+            PresightError: a codec for images, or as `codec.Codec`, `image_patches` and `wave_patches`.
         """
         described = examples.index(folder)
         image = described["modality"] == "image"
         size = patch or described["patch"] or (SIDE if image else round(described["rate"] * SECONDS))
         split = {name: examples.read(folder, name, limit) for name, limit in {"train": None, **limits}.items()}
         raw = {name: Inputs(each.data, size, image) for name, each in split.items()}
-        if codebook is None:
-            parts: dict[str, Any] = {"scale": Standardiser.of(raw["train"].parts())}
+        codes = codebook
+        if codec is not None:
+            coded, codes = _coded(codec, folder, raw, described, levels)
+            raw = {name: replace(each, codes=coded[name]) for name, each in raw.items()}
+        elif codebook is not None:
+            learnt = _codebook(raw["train"], codebook, seed)
+            raw = {name: replace(each, codebook=learnt) for name, each in raw.items()}
         else:
-            parts = {"codebook": _codebook(raw["train"], codebook, seed)}
+            scale = Standardiser.of(raw["train"].parts())
+            raw = {name: replace(each, scale=scale) for name, each in raw.items()}
         patches = {}
         for name, each in raw.items():
-            order = patch_order(shuffled, len(each), each.shape[1], seed, name)
-            patches[name] = replace(each, order=order, **parts)
+            patches[name] = replace(each, order=patch_order(shuffled, len(each), each.shape[1], seed, name))
         if shuffled == "labels":
             known = split["train"].labels
             mixed = known[np.random.default_rng(seed).permutation(len(known))]
             split["train"] = replace(split["train"], labels=mixed)
         multilabel = bool(described["multilabel"])
-        return cls(described["modality"], described["classes"], multilabel, patches, split, codebook)
+        return cls(described["modality"], described["classes"], multilabel, patches, split, codes)
 
     @property
     def width(self) -> int:
-        """Values of a patch, or codes of the codebook."""
+        """Values of a patch, or how many codes there are."""
         return self.codes or self.patches["train"].shape[2]
 
     @property
     def tokens(self) -> int:
-        """Patches of an example."""
+        """Patches, or codes, of an example."""
         return self.patches["train"].shape[1]
 
     def items(self, split: str) -> Items:
@@ -176,3 +193,16 @@ def _codebook(raw: Inputs, size: int, seed: int) -> Codebook:
     rows = np.unique(np.linspace(0, len(raw) - 1, min(len(raw), SAMPLE)).astype(int))
     vectors = raw.vectors(raw[rows]) if len(rows) else raw[:0]
     return Codebook.of(vectors.reshape(-1, vectors.shape[-1]), size, seed)
+
+
+def _coded(
+    folder: Path, data: Path, raw: dict[str, Inputs], described: dict[str, Any], levels: int
+) -> tuple[dict[str, npt.NDArray[Any]], int]:
+    """The codes of every split by a neural codec, and how many different ones there may be."""
+    from adapt import codec
+
+    if described["modality"] != "sound":
+        raise PresightError("codec", f"codes sounds, and these are {described['modality']}s", "leave it out")
+    found, name, rate = codec.Codec.load(folder), codec.key(folder, data, levels), int(described["rate"])
+    coded = {split: codec.kept(name, split, found, each.data, rate, levels) for split, each in raw.items()}
+    return coded, found.size * levels

@@ -66,16 +66,35 @@ if TYPE_CHECKING:
     from eval.stats.multiplicity import benjamini_yekutieli as benjamini_yekutieli
     from eval.stats.multiplicity import holm as holm
     from eval.stats.nested import nested_delta as nested_delta
+    from eval.vision.ask import Ask as Ask
+    from eval.vision.benchmarks import Benchmark as Benchmark
+    from eval.vision.blindness import Blindness as Blindness
+    from eval.vision.existence import Existence as Existence
+    from eval.vision.foreign import Foreign as Foreign
+    from eval.vision.groups import Groups as Groups
+    from eval.vision.traces import Traces as Traces
+    from eval.world.captions import Captions as Captions
+    from eval.world.captions import Instructions as Instructions
+    from eval.world.questions import SceneQuestions as SceneQuestions
+    from eval.world.sounds import SoundWorld as SoundWorld
+    from eval.world.world import World as World
 
 __getattr__, __all__ = lazy(
     "eval",
     {
         "Align": "alignment.align",
+        "Ask": "vision.ask",
+        "Benchmark": "vision.benchmarks",
         "Bits": "language.bits",
+        "Blindness": "vision.blindness",
+        "Captions": "world.captions",
         "Choices": "answers.multiple_choice",
         "Compare": "compare",
         "Emergence": "probe.emerge",
+        "Existence": "vision.existence",
         "Feasible": "response.feasible",
+        "Groups": "vision.groups",
+        "Instructions": "world.captions",
         "Interval": "stats.margins",
         "Ladder": "ladder",
         "Language": "language.language",
@@ -92,11 +111,16 @@ __getattr__, __all__ = lazy(
         "Request": "answers.scoring",
         "Response": "response.response",
         "Runs": "response.replicates",
+        "SceneQuestions": "world.questions",
         "Scorer": "answers.scoring",
         "Scores": "answers.scoring",
         "Summary": "answers.choices",
         "Surface": "response.surface",
         "TokenBudget": "batching",
+        "Traces": "vision.traces",
+        "Foreign": "vision.foreign",
+        "SoundWorld": "world.sounds",
+        "World": "world.world",
         "ask": "answers.choices",
         "averaged": "answers.position",
         "benjamini_hochberg": "stats.multiplicity",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from presight.errors import PresightError
 
 KINDS = ("scores", "language", "bits")  # the artifacts that hold results
+MODELS = ("checkpoint", "vlm", "llava")  # and those that were measured
 LOSSES = ("bits_per_byte", "log_perplexity", "word_log_perplexity", "byte_log_perplexity")  # the less the better
 ASKED = ("version", "prompt", "parser", "by", "style")  # facts without which equal names are not equal items
 VERSION = "1"
@@ -46,7 +47,8 @@ class Result:
         clusters: ids [items].
         scores: [items]; their mean is the figure. A ratio (bits a byte) is made such a mean by dividing each item's
             total by the mean size: the items' sizes are the same for every model, so pairs stay pairs.
-        facts: what else is known: modality, trained, chance, learning_rate, edge, version, prompt, parser.
+        facts: what else is known: modality, trained, chance, learning_rate, edge, group, condition, version, prompt,
+            parser.
     """
 
     task: str
@@ -90,11 +92,16 @@ def require_same_items(first: Result, second: Result, between: str) -> None:
 
 
 def _scores(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
-    names = ("modality", "trained", "chance", "learning_rate", "edge", *ASKED)
-    facts = {name: described[name] for name in names if name in described}
-    metric = described["metric"]
-    values = table[metric if metric in table.column_names else "correct"].to_numpy(zero_copy_only=False)
-    yield _result(described["task"], metric, table, values.astype(np.float64), facts)
+    """The one task that is described, or all that ``results`` lists, each with its metric and its column."""
+    names = ("modality", "trained", "chance", "learning_rate", "edge", "group", "condition", *ASKED)
+    tasks = np.array(table["task"].to_pylist()) if "results" in described else None
+    for each in described.get("results", ({},)):
+        known = {**described, **each}
+        facts = {name: known[name] for name in names if name in known}
+        own = table if tasks is None else table.filter(tasks == known["task"])
+        column = known.get("column", known["metric"])
+        values = own[column if column in own.column_names else "correct"].to_numpy(zero_copy_only=False)
+        yield _result(known["task"], known["metric"], own, values.astype(np.float64), facts)
 
 
 def _language(described: Mapping[str, Any], table: Any) -> Iterator[Result]:
@@ -151,7 +158,7 @@ def rows(folder: Path, card: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         PresightError: it holds no results.
     """
-    models = [each["artifact"] for each in card["parents"] if each["kind"] == "checkpoint"]
+    models = [each["artifact"] for each in card["parents"] if each["kind"] in MODELS]
     found = []
     for each in results(folder):
         shared = {

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +16,16 @@ from pydantic import Field
 
 from presight import hub, index
 from presight.errors import PresightError, Unavailable
-from presight.stage import FrozenMap, Stage, scratch
+from presight.stage import Stage, scratch
+from pretrain.model import SHAPES, Shape
 
 _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, ImportError, struct.error)
+_SIZES = (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("num_attention_heads", "n_head"))
 GGUF = "model.gguf"
+MEND = "give a causal LM with config.json, *.safetensors and its tokenizer, as save_pretrained writes them"
 # what a sample's own config.json says and its GGUF file leaves out: the spread of its fresh weights
-SAMPLES: Mapping[str, Mapping[str, Any]] = FrozenMap({"smollm2": FrozenMap({"initializer_range": 1 / 24})})
+SAMPLES: dict[str, dict[str, Any]] = {"smollm2": {"initializer_range": 1 / 24}}
 
 
 class Checkpoint(Stage):
@@ -41,6 +48,7 @@ class Checkpoint(Stage):
     sample: Literal["smollm2"] | None = Field(None, description="out of a package: SmolLM2-135M-Instruct, of 4 bits")
     fresh: bool = Field(False, description="its configuration alone, with weights drawn from the seed")
     seed: int = Field(0, ge=0, description="of fresh weights")
+    layers: int | None = Field(None, ge=1, description="its first so many blocks alone; default all")
     content: str = Field("", description="digest of the folder or the package's member; filled in")
 
     def settle(self, fetch: bool) -> Stage:
@@ -57,6 +65,20 @@ class Checkpoint(Stage):
             found = hub.commit("model", name, revision or "main", "repository", fetch)
             return self.changed(repository=f"{name}@{found}")
         return self if self.content else self.changed(content=index.content(self.folder()))
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape, for estimates: a folder's as its configuration says, one of the hub taken for 125m."""
+        found = Shape(30, 576, 9, 1536) if self.sample is not None else SHAPES["125m"]
+        if self.path is not None:
+            try:
+                said = json.loads((self.folder() / "config.json").read_text())
+                layers, width, heads = (next(said[name] for name in names if name in said) for names in _SIZES)
+                wide = said.get("intermediate_size") or 8 * width // 3  # two plain matrices of four times the width
+                found = Shape(layers, width, heads, wide)
+            except (OSError, ValueError, StopIteration):
+                pass  # `run` says what is amiss
+        return found if self.layers is None else replace(found, layers=min(self.layers, found.layers))
 
     def _package(self, fetch: bool) -> str:
         """The digest of the sample's package."""
@@ -92,7 +114,7 @@ class Checkpoint(Stage):
         if self.sample is not None:
             folder = scratch(out) / self.fingerprint
             _unpack(f"model.{self.sample}", folder)
-            model, tokenizer = self._read(folder, gguf_file=GGUF)
+            model, tokenizer = self._read(folder, GGUF)
             shutil.rmtree(folder)
         else:
             folder = self.folder()
@@ -105,36 +127,64 @@ class Checkpoint(Stage):
         tokenizer.save_pretrained(out)
         (out / "counts.json").write_text(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
 
-    def _read(self, folder: Path, **how: Any) -> tuple[Any, Any]:
-        """Model and tokenizer of a folder; ``how`` names the file of one that is not as save_pretrained writes it."""
+    def _read(self, folder: Path, packed: str | None = None) -> tuple[Any, Any]:
+        """Model and tokenizer of a folder, or of the GGUF file in it."""
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+        how: dict[str, Any] = {"dtype": "auto", "use_safetensors": True}
+        if packed:  # its weights as the numbers that they stand for, or the model could not be saved
+            how = {"dtype": torch.float32, "gguf_file": packed, "quantization_config": GgufConfig(dequantize=True)}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-            config = AutoConfig.from_pretrained(folder, **how)
-            config.update(dict(SAMPLES.get(self.sample or "", {})))
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=packed)
+            config = AutoConfig.from_pretrained(folder, gguf_file=packed)
+            config.update(SAMPLES.get(self.sample or "", {}))
+            if self.layers is not None:
+                _shorten(config, self.layers)
             if not self.fresh:
-                model, known = AutoModelForCausalLM.from_pretrained(
-                    folder,
-                    config=config,
-                    dtype=torch.float32 if how else "auto",
-                    use_safetensors=None if how else True,
-                    output_loading_info=True,
-                    **how,
-                )
+                with _quiet(self.layers is not None):  # of blocks that are left out on purpose
+                    model, known = AutoModelForCausalLM.from_pretrained(
+                        folder, config=config, output_loading_info=True, **how
+                    )
                 if missing := sorted(known["missing_keys"]):
                     raise ValueError(f"{len(missing)} weights are missing, as {missing[0]}")
                 return model, tokenizer
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 return AutoModelForCausalLM.from_config(config).float(), tokenizer
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-            mend = "give a causal LM with config.json, *.safetensors and its tokenizer, as save_pretrained writes them"
-            if how:
-                mend = "delete its folder in the cache and fetch it again"
-            raise PresightError(str(folder), f"cannot be read ({hub.line(error)})", mend) from error
+        except (*_UNREADABLE, SafetensorError) as error:
+            where, mend = str(folder), MEND
+            if packed:
+                where, mend = f"model.{self.sample}", "delete its folder in the cache and fetch it again"
+            raise PresightError(where, f"cannot be read ({hub.line(error)})", mend) from error
+
+
+def _shorten(config: Any, layers: int) -> None:
+    """Let a configuration be that of its first ``layers`` blocks.
+
+    Raises:
+        PresightError: it has fewer.
+    """
+    if layers > config.num_hidden_layers:
+        raise PresightError("layers", f"{layers} of a model of {config.num_hidden_layers}", "give fewer, or none")
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+    config.num_hidden_layers = layers
+
+
+@contextmanager
+def _quiet(really: bool) -> Iterator[None]:
+    """Within it transformers says nothing but errors."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    if really:
+        logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _unpack(role: str, folder: Path) -> None:

@@ -31,16 +31,22 @@ class Curves:
         state: of the checkpoint it goes on from: lines after it are written again.
         chief: whether this rank writes.
         watched: monitors that show what is written.
+        heldout: whether held-out losses are taken.
     """
 
-    def __init__(self, out: Path, state: State, chief: bool, watched: Sequence[Monitor] = ()) -> None:
+    def __init__(
+        self, out: Path, state: State, chief: bool, watched: Sequence[Monitor] = (), heldout: bool = True
+    ) -> None:
         self._out, self._step, self._watched = out, state.step, watched
         self._files: dict[str, Any] = {}
         if chief:
             (out / "log").mkdir(exist_ok=True)
             _keep(out / METRICS, state.step)
-            _keep(out / HELDOUT, state.measured)
-            self._files = {name: (out / name).open("a") for name in (METRICS, HELDOUT, SPEED)}
+            names = [METRICS, SPEED]
+            if heldout:
+                _keep(out / HELDOUT, state.measured)
+                names.append(HELDOUT)
+            self._files = {name: (out / name).open("a") for name in names}
 
     def __enter__(self) -> Self:
         return self

@@ -81,7 +81,7 @@ def begin() -> None:
 def engine(
     module: Any, config: dict[str, Any], learning_rate: float, decay: float, optimizer: Optimizer = "adamw"
 ) -> Any:
-    """A DeepSpeed engine; vectors (norms) do not decay.
+    """A DeepSpeed engine; vectors (norms) do not decay, and parameters without a gradient are not trained.
 
     Under Muon the matrices of the blocks take its orthogonalised steps, scaled by ``learning_rate``; embeddings and
     vectors take AdamW's, at the same rate.
@@ -104,8 +104,9 @@ def engine(
         return deepspeed.initialize(
             model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
         )[0]
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    vectors = [p for p in module.parameters() if p.ndim < 2]
+    trained = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim >= 2]
+    vectors = [p for p in trained if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8, fused=True)
     return deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)[0]
@@ -118,7 +119,8 @@ def load(engine: Any, place: Path, universal: bool) -> None:
     the settings of the first, and all of them one counter of steps between them, which each then counts up.
     """
     groups = [{name: value for name, value in each.items() if name != "params"} for each in _groups(engine)]
-    engine.load_checkpoint(str(place.parent), tag=place.name)
+    whole = all(parameter.requires_grad for parameter in engine.module.parameters())
+    engine.load_checkpoint(str(place.parent), tag=place.name, load_module_strict=whole)  # what is frozen is not in it
     if universal:
         for group, settings in zip(_groups(engine), groups, strict=True):
             group.update(settings)
@@ -158,12 +160,18 @@ def agreed(values: Any, how: Literal["sum", "max"] = "sum") -> Any:
     return tensor.cpu().numpy()
 
 
-def save(engine: Any, out: Path) -> None:
-    """Write the model as a transformers checkpoint in float32, by rank 0; what ZeRO 3 has parted is gathered first."""
+def save(engine: Any, out: Path, model: Any = None) -> None:
+    """Write a model as a transformers checkpoint in float32, by rank 0; what ZeRO 3 has parted is gathered first.
+
+    Args:
+        engine: that trained it.
+        out: the folder.
+        model: a part of the module; by default its ``model``.
+    """
     import deepspeed
     import torch
 
-    model = engine.module.model
+    model = engine.module.model if model is None else model
     with deepspeed.zero.GatheredParameters(list(model.parameters())):
         if torch.distributed.get_rank() == 0:
             once: dict[int, Any] = {}  # tied weights stay one tensor

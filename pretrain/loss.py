@@ -26,9 +26,7 @@ class Objective(nn.Module):
     def __init__(self, model: Any, chunk: int = CHUNK) -> None:
         super().__init__()
         self.model = model
-        head = model.get_output_embeddings()
-        plain = getattr(head, "bias", None) is None and not any(getattr(model.config, each, None) for each in SHAPED)
-        self.chunk = chunk if plain else 0
+        self.chunk = 0 if shaped(model) else chunk
 
     def forward(self, tokens: Tensor, targets: Tensor, weights: Tensor, positions: Tensor | None = None) -> Any:
         """Weighted sum of the losses, to go backward from, and the loss of every position.
@@ -57,6 +55,12 @@ class Objective(nn.Module):
         return total, each.view(rows, -1)
 
 
+def shaped(model: Any) -> bool:
+    """Whether a causal LM's logits are more than a product with its output matrix."""
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    return bias is not None or any(getattr(model.config, each, None) for each in SHAPED)
+
+
 class ChunkedLoss(torch.autograd.Function):
     """Cross-entropy of ``hidden @ weight.T`` with its gradients, taken chunk by chunk while the logits are there.
 
@@ -68,10 +72,14 @@ class ChunkedLoss(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, chunk: int, needed: bool
     ) -> tuple[Tensor, Tensor]:
-        """Sum of weighted losses, and losses [N]; ``hidden`` [N, D], ``weight`` [V, D]; gradients where ``needed``."""
+        """Sum of weighted losses, and losses [N]; ``hidden`` [N, D], ``weight`` [V, D]; gradients where ``needed``.
+
+        A frozen weight gets none.
+        """
         losses = torch.zeros(len(hidden), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needed else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needed else None
+        trained = needed and weight.requires_grad
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if trained else None
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
             h, goal = hidden[part], targets[part]  # [C, D], [C]
@@ -80,15 +88,16 @@ class ChunkedLoss(torch.autograd.Function):
             index = goal.clamp(min=0)[:, None]
             norm = logits.logsumexp(1, keepdim=True)
             losses[part] = (norm - logits.gather(1, index)).squeeze(1) * kept
-            if grad_hidden is None or grad_weight is None:
+            if grad_hidden is None:
                 continue
             slope = logits.sub_(norm).exp_()  # [C, V]: probabilities, then d loss / d logits
             slope.scatter_add_(1, index, -torch.ones_like(norm))
             slope = slope.mul_((weights[part] * kept)[:, None]).to(h.dtype)
             torch.matmul(slope, weight, out=grad_hidden[part])
-            grad_weight += slope.T @ h
+            if grad_weight is not None:
+                grad_weight += slope.T @ h
         if needed:
-            ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))  # type: ignore[union-attr]
+            ctx.save_for_backward(grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype))
         ctx.mark_non_differentiable(losses)
         return (losses * weights).sum(), losses
 
@@ -96,4 +105,5 @@ class ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, total: Tensor, losses: Tensor) -> Any:
         """Both gradients, times what arrives from above."""
         hidden, weight = ctx.saved_tensors
-        return hidden * total.to(hidden.dtype), weight * total.to(weight.dtype), None, None, None, None
+        onward = None if weight is None else weight * total.to(weight.dtype)
+        return hidden * total.to(hidden.dtype), onward, None, None, None, None

@@ -129,12 +129,12 @@ class Rolling:
 
 
 def write(engine: Any, folder: Path, tag: str, state: State, world: int, zero: int, rank: int) -> None:
-    """Write a checkpoint by all ranks; its mark, by rank 0, when every file is there."""
+    """Write a checkpoint by all ranks, without what is frozen; its mark, by rank 0, when every file is there."""
     if rank == 0:
         (folder / tag / COMPLETE).unlink(missing_ok=True)  # what is written over is not whole meanwhile
     _barrier()
     try:
-        engine.save_checkpoint(str(folder), tag=tag)
+        engine.save_checkpoint(str(folder), tag=tag, exclude_frozen_parameters=True)
     except RuntimeError as error:
         if not _UNWRITTEN.search(str(error)):
             raise

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from adapt.vlm.pictures import picture
 from presight import index
 from presight.errors import PresightError
 from presight.packages import Archive, Fetched
@@ -53,27 +53,6 @@ class Pairs:
             PresightError: a file is no picture.
         """
         return [picture(pair.file, self.read(pair.file)) for pair in self.pairs]
-
-
-def picture(name: str, content: bytes) -> Image:
-    """A picture in RGB on white.
-
-    Left to itself a conversion shows what lies beneath transparency, mostly black, sometimes anything.
-
-    Raises:
-        PresightError: the bytes are no picture.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            if not opened.has_transparency_data:
-                return opened.convert("RGB")
-            cut_out = opened.convert("RGBA")
-    except (OSError, ValueError) as error:
-        raise PresightError(name, "cannot be read as an image", "mend it, or take it off the list") from error
-    ground = Image.new("RGBA", cut_out.size, "white")
-    return Image.alpha_composite(ground, cut_out).convert("RGB")
 
 
 def emoji(fetched: Fetched, tags: bool = False) -> Pairs:

@@ -14,6 +14,7 @@ from eval.answers.scoring import Scores
 
 T = TypeVar("T")
 _MODEL = (".safetensors", ".json", ".model", ".jinja")  # weights, configuration, tokenizer, chat template
+_LANGUAGE = "language/"  # where the LM of an artifact of kind vlm is
 _NOT = ("card.json", "counts.json", "ledger.json")  # what a store or a run adds beside them
 _CODE = (
     "batching",
@@ -74,23 +75,29 @@ class Cache:
 
 
 def model_digest(folder: Path) -> str:
-    """Digest of a checkpoint's weights, configuration and tokenizer, names and bytes; a card's word is taken."""
+    """Digest of a checkpoint's weights, configuration and tokenizer, names and bytes; a card's word is taken.
+
+    Of an LM with an encoder attached the LM, in a folder of its own, counts as well.
+    """
     card = folder / "card.json"
     if card.exists():
         listed = {each["name"]: each["sha256"] for each in json.loads(card.read_text())["files"]}
         found = {name: digest for name, digest in listed.items() if _counts(name)}
     else:
-        found = {path.name: _digest(path) for path in folder.iterdir() if path.is_file() and _counts(path.name)}
+        files = [path for path in (*folder.glob("*"), *folder.glob(f"{_LANGUAGE}*")) if path.is_file()]
+        names = {path.relative_to(folder).as_posix(): path for path in files}
+        found = {name: _digest(path) for name, path in names.items() if _counts(name)}
     return hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
 
 
-def code_digest() -> str:
-    """Digest of the code that answers, and of the libraries' versions."""
+def code_digest(*more: Path) -> str:
+    """Digest of the code that answers, of further modules that take part, and of the libraries' versions."""
     import torch
     import transformers
 
     here = Path(__file__).parents[1]
-    parts = [_digest(here / f"{name}.py") for name in _CODE] + [torch.__version__, transformers.__version__]
+    parts = [_digest(here / f"{name}.py") for name in _CODE] + [_digest(path) for path in more]
+    parts += [torch.__version__, transformers.__version__]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
@@ -105,6 +112,7 @@ def scores_from_json(kept: Iterable[Any]) -> Scores:
 
 
 def _counts(name: str) -> bool:
+    name = name.removeprefix(_LANGUAGE)
     return "/" not in name and name.endswith(_MODEL) and name not in _NOT
 
 

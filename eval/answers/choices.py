@@ -6,15 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from eval.answers.cache import Cache, scores_from_json, scores_to_json
-from eval.answers.generation import generate
 from eval.answers.questions import Question, Style, rotations
 from eval.answers.reading import Reading, read_choice
-from eval.answers.scoring import NORMALISATIONS, Normalisation, Scorer, Scores
+from eval.answers.scoring import NORMALISATIONS, Answers, Normalisation, Request, Scores
 from eval.stats.intervals import mean_interval
 from eval.stats.margins import Interval
 from presight.errors import PresightError
@@ -22,6 +21,20 @@ from presight.errors import PresightError
 By = Normalisation | Literal["reply"]
 BY: tuple[By, ...] = (*NORMALISATIONS, "reply")
 STOP = ("\n\n", "\nQuestion:")  # what follows is no part of the reply
+
+
+class Look(Protocol):
+    """Puts a question's text before a model that reads more than text."""
+
+    @property
+    def space(self) -> str:
+        """What stands between the prompt and an option that is scored."""
+
+    def seen(self, question: Question) -> Any:
+        """As JSON: what the prompt holds beside the text, and how the two are put together."""
+
+    def prompt(self, question: Question, text: str) -> Any:
+        """The prompt, as the scorer reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Answered:
 
 
 def ask(
-    scorer: Scorer,
+    scorer: Answers,
     questions: Sequence[Question],
     style: Style = "letters",
     *,
@@ -86,6 +99,7 @@ def ask(
     tokens: int = 32,
     stop: Sequence[str] = STOP,
     cache: Cache | None = None,
+    look: Look | None = None,
 ) -> list[Answered]:
     """Score questions by both ways with the same prompts, in order; rotations of a question follow one another.
 
@@ -99,35 +113,68 @@ def ask(
         tokens: most tokens of a reply.
         stop: strings that end a reply.
         cache: of answers that this model gave before, to be asked first.
+        look: puts the questions before a model that sees; None: the prompt is the text.
 
     Raises:
         PresightError: as `Scorer.score` and `generate`.
     """
     cache = cache or Cache(None)
     shown = [each for question in questions for each in rotations(question)] if rotate else list(questions)
-    requests = [question.request(style, "" if scorer.chat else " ") for question in shown]
+    space = look.space if look else "" if scorer.chat else " "
+    requests = [question.request(style, space) for question in shown]
     scores = cache.through(
-        [["scores", each.prompt, each.options, scorer.chat, scorer.empty] for each in requests],
-        lambda rows: scorer.score([requests[row] for row in rows]),
+        [
+            ["scores", each.prompt, each.options, scorer.chat, scorer.empty, *_seen(look, question)]
+            for each, question in zip(requests, shown, strict=True)
+        ],
+        lambda rows: scorer.score([_looked_at(look, shown[row], requests[row]) for row in rows]),
         scores_to_json,
         scores_from_json,
     )
     if not replies:
         return [Answered(question, scored) for question, scored in zip(shown, scores, strict=True)]
-    prompts = [question.text(style) for question in shown]
+    said = reply(scorer, shown, style, tokens=tokens, stop=stop, cache=cache, look=look)
+    return [
+        Answered(question, scored, written, read_choice(written, question.options))
+        for question, scored, written in zip(shown, scores, said, strict=True)
+    ]
+
+
+def reply(
+    scorer: Answers,
+    questions: Sequence[Question],
+    style: Style = "letters",
+    *,
+    tokens: int = 32,
+    stop: Sequence[str] = STOP,
+    cache: Cache | None = None,
+    look: Look | None = None,
+) -> list[str]:
+    """What the model writes to questions, in order; arguments as `ask`. The questions may be without options.
+
+    Raises:
+        PresightError: as `generate`.
+    """
+    cache = cache or Cache(None)
+    prompts = [question.text(style) for question in questions]
 
     def write(rows: list[int]) -> list[str]:
-        asked = [prompts[row] for row in rows]
-        return generate(
-            scorer.model, scorer.tokenizer, asked, tokens=tokens, stop=stop, chat=scorer.chat, budget=scorer.budget
-        )
+        shown = [look.prompt(questions[row], prompts[row]) if look else prompts[row] for row in rows]
+        return scorer.reply(shown, tokens, stop)
 
-    kept = [["reply", prompt, tokens, list(stop), scorer.chat] for prompt in prompts]
-    said = cache.through(kept, write, str, str)
-    return [
-        Answered(question, scored, reply, read_choice(reply, question.options))
-        for question, scored, reply in zip(shown, scores, said, strict=True)
+    kept = [
+        ["reply", prompt, tokens, list(stop), scorer.chat, *_seen(look, question)]
+        for prompt, question in zip(prompts, questions, strict=True)
     ]
+    return cache.through(kept, write, str, str)
+
+
+def _seen(look: Look | None, question: Question) -> list[Any]:
+    return [look.seen(question)] if look else []
+
+
+def _looked_at(look: Look | None, question: Question, request: Request) -> Request:
+    return Request(look.prompt(question, str(request.prompt)), request.options) if look else request
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eval.answers.prefixes import encode, extend, positions_of, prompt_tokens, require_room
@@ -25,6 +25,7 @@ def generate(
     stop: Sequence[str] = (),
     chat: bool = False,
     budget: TokenBudget | int = 8192,
+    ends: Iterable[int] = (),
 ) -> list[str]:
     """The replies that greedy decoding writes, in order.
 
@@ -40,6 +41,7 @@ def generate(
         stop: strings that end a reply and are cut off.
         chat: put text prompts into the tokenizer's chat template.
         budget: tokens of a batch, or a budget shared with others that use the model.
+        ends: further tokens that end a text.
 
     Raises:
         PresightError: a prompt without a token or longer than the model's positions, an empty stop string, fewer than
@@ -57,9 +59,9 @@ def generate(
             raise PresightError(f"prompts[{place}]", "no token", "begin with some text")
         require_room(model, len(prefix), f"prompts[{place}]")
     shared = TokenBudget(budget) if isinstance(budget, int) else budget
-    ends = end_tokens(model, tokenizer)
+    stops = end_tokens(model, tokenizer) | frozenset(ends)
     return shared.map(
-        lambda batch: _replies(model, tokenizer, batch, tokens, tuple(stop), ends),
+        lambda batch: _replies(model, tokenizer, batch, tokens, tuple(stop), stops),
         prefixes,
         lambda prefix: Load(len(prefix) + tokens),
     )
@@ -92,7 +94,7 @@ def _replies(
                     continue
                 mine = written[alive[row]]
                 mine.append(token)
-                replies[alive[row]], stopped = _cut(tokenizer.decode(mine, skip_special_tokens=True), stop)
+                replies[alive[row]], stopped = cut(tokenizer.decode(mine, skip_special_tokens=True), stop)
                 if not stopped and len(mine) < tokens and (limit is None or lengths[row] < limit):
                     going.append(row)
             if not going:
@@ -105,7 +107,7 @@ def _replies(
             encoded.logits = extend(model, encoded, ids, torch.ones_like(ids))[:, -1]
 
 
-def _cut(reply: str, stop: tuple[str, ...]) -> tuple[str, bool]:
+def cut(reply: str, stop: tuple[str, ...]) -> tuple[str, bool]:
     """The reply up to the first stop string, and whether there was one."""
     ends = [place for each in stop if (place := reply.find(each)) >= 0]
     return (reply[: min(ends)], True) if ends else (reply, False)

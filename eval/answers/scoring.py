@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from eval.answers.generation import generate
 from eval.answers.prefixes import encode, extend, plain_tokens, prompt_text, prompt_tokens, require_room
 from eval.batching import Load, TokenBudget
 from eval.checkpoint import reading
@@ -77,15 +78,35 @@ class Scores:
         return scores.index(max(scores))
 
 
+class Answers(Protocol):
+    """What answers questions: a `Scorer`, or whatever else reads its own kind of prompts.
+
+    Attributes:
+        chat: whether text prompts go into the tokenizer's chat template.
+        empty: tokens of the prompt that unconditional log-probabilities follow; None: there are none.
+    """
+
+    chat: bool
+    empty: list[int] | None
+
+    def score(self, requests: Sequence[Request]) -> list[Scores]:
+        """Scores of each request, in order."""
+
+    def reply(self, prompts: Sequence[Any], tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy replies to prompts, in order."""
+
+
 class Scorer:
     """Scores requests with one model.
 
     Args:
         model: a transformers causal LM; left in the mode it was in.
         tokenizer: its tokenizer; needs no padding token.
-        empty: the prompt that unconditional log-probabilities follow; None leaves them, and pmi, out.
+        empty: the prompt that unconditional log-probabilities follow, as text or as tokens; None leaves them, and pmi,
+            out.
         chat: put text prompts into the tokenizer's chat template, the options opening the model's reply.
         budget: tokens of a batch, or a budget shared with others that use the model.
+        ends: tokens that end a reply, beside those that end a text.
     """
 
     def __init__(
@@ -93,13 +114,16 @@ class Scorer:
         model: Any,
         tokenizer: Any,
         *,
-        empty: str | None = "Answer:",
+        empty: str | Sequence[int] | None = "Answer:",
         chat: bool = False,
         budget: TokenBudget | int = 8192,
+        ends: Sequence[int] = (),
     ) -> None:
         self.model, self.tokenizer, self.chat = model, tokenizer, chat
-        self.empty = None if empty is None else prompt_tokens(tokenizer, empty, chat)
+        written = prompt_tokens(tokenizer, empty, chat) if isinstance(empty, str) else empty
+        self.empty = None if written is None else list(written)
         self.budget = TokenBudget(budget) if isinstance(budget, int) else budget
+        self.ends = tuple(ends)
 
     def score(self, requests: Sequence[Request]) -> list[Scores]:
         """Scores of each request, in order; which requests share a batch changes last digits only.
@@ -123,6 +147,23 @@ class Scorer:
             )
             for request, branch, scored in zip(requests, branches, found, strict=True)
         ]
+
+    def reply(self, prompts: Sequence[str | torch.Tensor], tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy replies to prompts, in order, as `generate` gives them.
+
+        Raises:
+            PresightError: as `generate`.
+        """
+        return generate(
+            self.model,
+            self.tokenizer,
+            prompts,
+            tokens=tokens,
+            stop=stop,
+            chat=self.chat,
+            budget=self.budget,
+            ends=self.ends,
+        )
 
     def _branches(self, place: int, request: Request) -> _Branches:
         if not request.options:

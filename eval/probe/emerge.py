@@ -35,6 +35,30 @@ class Emergence(Stage):
     replicate: str = Field("init", description="the axis of seeds: the unit of replication")
     level: float = Field(0.95, gt=0.5, lt=1, description="coverage of all onsets together")
 
+    def design(self) -> str | None:
+        """The smallest difference that one layer could show at a milestone, and the variances it assumes."""
+        from eval.stats.deltas import minimum_detectable_effect, paired_item_sd
+
+        seeds = len({each.labels.get(self.replicate) for each in self.text} - {None})
+        counts = sorted({each.stage.estimate().items for each in self.text} - {0})
+        if not seeds or not counts:
+            return None
+        layers = max((layers_of(each.stage) or 0 for each in self.text), default=0)
+        level = 1 - (1 - self.level) / (layers or 1)
+        lines = []
+        for items in counts:
+            effect = minimum_detectable_effect(
+                items, seeds, item_sd=paired_item_sd(0.5, 0.3), seed_sd=0.02, level=level
+            )
+            lines.append(f"{items} items: " + (f"{100 * effect:.1f} points" if effect <= 1 else "none"))
+        place = f"any of {layers} layers" if layers > 1 else "one layer"
+        place += " (less can be seen in any of several)" * (not layers)
+        assumed = "accuracy 0.5, item correlation 0.3, s.d. between seeds 2 points, power 0.8"
+        return (
+            f"smallest detectable effect at a milestone in {place} with {seeds} seed{'s' * (seeds > 1)}: "
+            f"{', '.join(lines)} (assumed: {assumed})"
+        )
+
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``emergence.json`` and ``emergence.plotly.json``, a figure.
 
@@ -160,6 +184,18 @@ class Series:
         """Right or wrong as 1 and 0: [places, layers, seeds, items]."""
         seeds = self.seeds
         return np.array([np.stack([self.tables[place, seed] for seed in seeds], 1) for place in places], np.float64)
+
+
+def layers_of(probe: Stage) -> int | None:
+    """How many layers a probe looks into, as far as that can be told before its model is made."""
+    from pretrain import SHAPES
+
+    if chosen := getattr(probe, "layers", ()):
+        return len(chosen)
+    model: Any = probe
+    while isinstance(model, Stage):  # a milestone names a run, a run names a size
+        model = getattr(model, "model", None)
+    return SHAPES[model].layers + 1 if isinstance(model, str) and model in SHAPES else None  # and the input
 
 
 def read_items(folder: Path) -> tuple[list[int], list[str], NDArray[Any], NDArray[np.bool_]]:

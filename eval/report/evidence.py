@@ -1,15 +1,18 @@
-"""What a report shows, read from the artifacts it stands on: comparisons, arms, models, mixtures, cards."""
+"""What a report shows, read from the artifacts it stands on: comparisons, arms, models, mixtures, layers, cards."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from eval.report.lineage import Record
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.report import lineage
 from eval.stats.deltas import Interval, PriorDelta
 from presight.errors import PresightError
 from presight.stage import Labelled
@@ -87,11 +90,13 @@ class Family:
     replicate: str
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
+    ladder: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Family:
-        """The family in a deltas artifact."""
+        """The family in a deltas artifact, and its ladder of controls if it has one."""
         found, known = _json(folder / "deltas.json"), {field.name for field in fields(PriorDelta)}
+        ladder = _json(folder / "ladder.json") if (folder / "ladder.json").exists() else None
         try:
             compared = tuple(
                 Comparison(
@@ -102,7 +107,7 @@ class Family:
                 for each in found["deltas"]
             )
             arms = tuple(Arm(each, folder.name) for each in found["arms"])
-            return cls(folder.name, found["along"], found["treatment"], found["replicate"], arms, compared)
+            return cls(folder.name, found["along"], found["treatment"], found["replicate"], arms, compared, ladder)
         except (KeyError, TypeError) as error:
             raise PresightError(f"deltas/{folder.name}", f"lacks {error}", "compare the scores again") from error
 
@@ -140,6 +145,42 @@ class Lock:
     lock: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe of every layer of a model, and its place on the axes."""
+
+    labels: Mapping[str, str]
+    card: str
+    record: Mapping[str, Any]
+    layers: tuple[int, ...]
+    items: tuple[str, ...]
+    clusters: NDArray[Any]  # [items]
+    correct: NDArray[np.bool_]  # [layers, items]
+
+    @classmethod
+    def read(cls, labelled: Labelled, folder: Path) -> Probed:
+        """The probe in an artifact."""
+        from eval.probe.emerge import read_items
+
+        layers, items, clusters, correct = read_items(folder)
+        record = _json(folder / "probe.json")
+        return cls(dict(labelled.labels), folder.name, record, tuple(layers), tuple(items), clusters, correct)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the one JSON file of an artifact says, and the artifact's place on the axes."""
+
+    labels: Mapping[str, str]
+    card: str
+    record: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, labels: Mapping[str, str], path: Path) -> Result:
+        """Read it."""
+        return cls(dict(labels), path.parent.name, _json(path))
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a report stands on."""
@@ -148,8 +189,11 @@ class Evidence:
     families: tuple[Family, ...]
     models: tuple[Model, ...]
     mixtures: tuple[Lock, ...]
-    records: Mapping[str, Record]
+    records: Mapping[str, lineage.Record]
     passport: Mapping[str, Any] | None = None
+    probes: tuple[Probed, ...] = ()
+    emergences: tuple[Result, ...] = ()
+    alignments: tuple[Result, ...] = ()
 
     @property
     def mixed_arithmetic(self) -> tuple[str, ...]:
@@ -178,7 +222,8 @@ class Evidence:
     @property
     def replicates(self) -> set[str]:
         """The axes of seeds."""
-        return {family.replicate for family in self.families} or {REPLICATE}
+        named = {family.replicate for family in self.families} | {each.record["replicate"] for each in self.emergences}
+        return named or {REPLICATE}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -195,11 +240,38 @@ class Evidence:
                 found[artifact] = join([task, *arm.record["labels"].values(), f"seed {seed}"])
         for family in self.families:
             found[family.card] = f"comparisons along {family.along}"
-        return found
+        for every in (self.probes, self.alignments):
+            found |= {
+                each.card: join(filter(None, (self.place(each.labels), self.seed(each.labels)))) for each in every
+            }
+        return found | {each.card: f"emergence along {each.record['along']}" for each in self.emergences}
 
     def group(self, model: Model) -> str:
         """A model's place but for its seed."""
-        return join(value for axis, value in model.labels.items() if axis not in self.replicates) or "all models"
+        return self.place(model.labels)
+
+    def place(self, labels: Mapping[str, str]) -> str:
+        """A place on the axes but for the seed; a bare number is said to be one of its axis."""
+        return join(called(*each) for each in labels.items() if each[0] not in self.replicates) or "all models"
+
+    def called(self, labels: Mapping[str, str]) -> str:
+        """Place and seed."""
+        return join(filter(None, (self.place(labels), self.seed(labels))))
+
+    def seed(self, labels: Mapping[str, str]) -> str:
+        """The seed of a place on the axes; empty where there is none."""
+        return join(called(*each) for each in labels.items() if each[0] in self.replicates)
+
+
+def places(labels: Sequence[Mapping[str, str]], axis: str = "") -> list[list[str]]:
+    """Of each of several places what tells it from the others, and its label along `axis`."""
+    shown = {key for each in labels for key in each if len({other.get(key) for other in labels}) > 1} | {axis}
+    return [[value for key, value in each.items() if key in shown] for each in labels]
+
+
+def called(axis: str, value: str) -> str:
+    """A label as readers know it: ``text``, but ``milestone 3``."""
+    return f"{axis} {value}" if value.replace(".", "", 1).isdecimal() else value
 
 
 def join(parts: Iterable[str]) -> str:

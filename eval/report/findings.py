@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from eval.report.plots import blocks
+from eval.report import alignment, emergence, ladders
+from eval.report.differences import blocks
+from eval.report.words import count, listing, once, plural, spread
 
 if TYPE_CHECKING:
     from eval.report.evidence import Comparison, Evidence, Family
 
-FINDINGS = {
-    "established": "established",
-    "established alone": "alone, not after Holm",
-    "these models": "of these models only",
-    "not established": "not established",
-}
 SHOWN = 8  # findings listed before the reader is sent to the table
 
 
@@ -31,17 +27,33 @@ def facts(evidence: Evidence) -> str:
         said = [f"{plural(len(models), 'pretrained model')} ({', '.join([*sizes, *read])})"]
     said += once(f"{arm.record['task']}, {plural(arm.record['n_items'], 'item')}" for arm in evidence.arms)
     said += once(f"{arm.record['trained']} trained" for arm in evidence.arms if arm.record["trained"])
+    said += once(f"{each.record['task']} probed, {plural(len(each.items), 'item')}" for each in evidence.probes)
+    said += once(f"{plural(each.record['items'], 'pair')} of caption and image" for each in evidence.alignments)
     return f'<p class="facts">{escape(" · ".join(said))}</p>'
 
 
 def summary(evidence: Evidence) -> str:
-    """The comparisons counted by what may be said of them, then named."""
+    """The comparisons counted by what may be said of them, then named; then what else was found, in sentences."""
     every = [(name, each) for family in evidence.families for name, each in _named(family)]
-    text = " ".join(map(_counted, evidence.families)) or "Nothing was compared."
-    lists = _listed("Established", [pair for pair in every if pair[1].general], "") + _listed(
-        "Not established", [pair for pair in every if not pair[1].general], "open"
-    )
-    return f'<p class="lead">{text}</p><div class="lists">{lists}</div>'
+    other = {
+        "What explains the gain": [said for family in evidence.families for said in ladders.verdicts(family.ladder)],
+        "From when on": [emergence.verdict(each) for each in evidence.emergences],
+        "Alignment": alignment.verdicts(evidence),
+    }
+    text = " ".join(map(_counted, evidence.families))
+    if not text and not any(other.values()):
+        text = "Nothing was compared."
+    lists = _listed("Established", [pair for pair in every if pair[1].general], "") if every else ""
+    lists += _listed("Not established", [pair for pair in every if not pair[1].general], "open") if every else ""
+    lists += "".join(_told(title, said) for title, said in other.items() if said)
+    lead = f'<p class="lead">{text}</p>' if text else ""
+    return f'{lead}<div class="lists">{lists}</div>' if lists else lead
+
+
+def _told(title: str, said: Sequence[tuple[str, bool]]) -> str:
+    """Sentences under a title, grey where nothing is established."""
+    lines = "".join(f"<li{'' if shown else ' class=open'}>{escape(words)}</li>" for words, shown in said)
+    return f"<div class='told'><h3>{title}</h3><ul>{lines}</ul></div>"
 
 
 def _named(family: Family) -> list[tuple[str, Comparison]]:
@@ -119,33 +131,3 @@ def seeds(evidence: Evidence) -> str:
         lines.append("Two seeds hardly show how much runs differ, so intervals are long; a third would help most.")
     title = f"What {number} pretraining seed{'' if counts == [1] else 's'} can and cannot say"
     return f'<aside class="box"><h3>{title}</h3><ul>{"".join(f"<li>{line}</li>" for line in lines)}</ul></aside>'
-
-
-def count(tokens: int) -> str:
-    """A number of tokens, short: ``2.05M``."""
-    for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if tokens >= size:
-            return f"{tokens / size:.3g}{suffix}"
-    return str(tokens)
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 model``, ``2 models``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def once(items: Iterable[str]) -> list[str]:
-    """Each item once, in order of first appearance."""
-    return list(dict.fromkeys(items))
-
-
-def listing(items: Iterable[str]) -> str:
-    """``a, b and c``."""
-    *head, last = [*items] or [""]
-    return f"{', '.join(head)} and {last}" if head else last
-
-
-def spread(values: Sequence[float], unit: str) -> str:
-    """``4.1 to 17 points``."""
-    low, high = f"{min(values):.2g}", f"{max(values):.2g}"
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else, of deltas, models, mixtures and the cards behind them."""
+"""The report: one HTML file that needs nothing else, of all that was measured and the cards behind it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from eval.report.evidence import Evidence, Family, Lock, Model
+from eval.report.evidence import Evidence, Family, Lock, Model, Probed, Result
 from eval.report.lineage import lineage
 from presight.errors import PresightError
 from presight.stage import Labelled, Needs, Stage
@@ -19,11 +19,14 @@ class Report(Stage):
     """Plots first, then the numbers, then the card of every artifact they stand on."""
 
     kind = "report"
-    version = "1"
+    version = "2"
 
-    deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field(description="comparisons to show")
-    models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field(description="$lm[*]: their curves")
+    deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field((), description="comparisons and ladders to show")
+    models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field((), description="$lm[*]: their curves")
     mixtures: tuple[Annotated[Labelled, Needs("mixture")], ...] = Field((), description="$mix[*]: their shares")
+    probes: tuple[Annotated[Labelled, Needs("probe")], ...] = Field((), description="$probed[*]: accuracy by layer")
+    emergence: tuple[Annotated[Stage, Needs("emergence")], ...] = Field((), description="maps of tokens × layers")
+    alignments: tuple[Annotated[Labelled, Needs("alignment")], ...] = Field((), description="$alignment[*]")
     passport: Annotated[Stage, Needs("passport")] | None = Field(
         None, description="which ways to cut up arithmetic give the same bits; without it, only one and the same"
     )
@@ -52,6 +55,10 @@ class Report(Stage):
             "arms": len(evidence.arms),
             "models": len(evidence.models),
             "mixtures": len(evidence.mixtures),
+            "ladders": sum(len(family.ladder["ladders"]) for family in evidence.families if family.ladder),
+            "probes": len(evidence.probes),
+            "emergence": len(evidence.emergences),
+            "alignments": len(evidence.alignments),
             "cards": len(evidence.records),
             "plots": plots,
         }
@@ -68,4 +75,20 @@ class Report(Stage):
             for index, each in enumerate(self.mixtures)
         )
         passport = json.loads((inputs["passport"] / "passport.json").read_text()) if "passport" in inputs else None
-        return Evidence(self.title, families, models, mixtures, lineage(inputs.values()), passport)
+        return Evidence(
+            self.title,
+            families,
+            models,
+            mixtures,
+            lineage(inputs.values()),
+            passport,
+            tuple(Probed.read(each, inputs[f"probes[{index}]"]) for index, each in enumerate(self.probes)),
+            tuple(
+                Result.read({}, inputs[f"emergence[{index}]"] / "emergence.json")
+                for index in range(len(self.emergence))
+            ),
+            tuple(
+                Result.read(each.labels, inputs[f"alignments[{index}]"] / "alignment.json")
+                for index, each in enumerate(self.alignments)
+            ),
+        )

@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eval.vision.spelling import folded, vqa_form
 from presight.errors import PresightError, nearest
@@ -18,7 +19,7 @@ PAIR, CIRCLE = "pair", "circle"  # facts of an item: the name of those it is sco
 ANNOTATORS_NEEDED = 3  # who agree, for full marks
 RELAXED = 0.05  # share by which a number read off a chart may miss
 ANLS_THRESHOLD = 0.5  # edits to the length of the longer text; from here on a reply counts as another answer
-NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?!\w)")
 YES_NO = re.compile(r"(?i)\b(yes|no)\b")
 STATED = re.compile(r"(?i)\banswer\b(?: is)?\s*:?|=|\bis\b")
 SEPARATE = ("?", "!", ";", "\n", ". ")
@@ -111,33 +112,23 @@ def yes_no(reply: str, answers: Sequence[str], _: str = "") -> float:
 
 
 def number(reply: str, answers: Sequence[str], places: str = "") -> float:
-    """Whether the number that a reply gives is the answer, to so many places (MathVista, without its extractor LLM).
+    """Whether the number that a reply settles on is the answer, to so many places (MathVista, but for its extractor).
 
     What follows the last "answer", "is" or "=" comes first; else the last number of the reply. To no places a number
     is cut short, not rounded, as the benchmark has it.
     """
-    found = _stated(reply)
-    if found is None:
-        return 0.0
-    return float(
-        any(_cut(found, places) == _cut(value, places) for value in map(as_number, answers) if value is not None)
-    )
+    stated = numbers(STATED.split(reply)[-1])[:1] if STATED.search(reply) else []
+    found = [_cut(value, places) for value in stated or numbers(reply)[-1:]]
+    return float(any(_cut(value, places) in found for value in map(as_number, answers) if value is not None))
 
 
 def _cut(value: float, places: str) -> float:
     return float(int(value)) if places in ("", "0") else round(value, int(places))
 
 
-def _stated(reply: str) -> float | None:
-    """The number that a reply settles on."""
-    after = STATED.split(reply)[-1]
-    found = numbers(after)[:1] or numbers(reply)[-1:]
-    return found[0] if found else None
-
-
 def numbers(text: str) -> list[float]:
     """All numbers in a text, in order."""
-    return [float(each.replace(",", "")) for each in NUMBER.findall(text) if any(map(str.isdigit, each))]
+    return [float(each.replace(",", "")) for each in NUMBER.findall(text)]
 
 
 def open_answer(reply: str, answers: Sequence[str], _: str = "") -> float:
@@ -214,13 +205,13 @@ class Unit:
     score: float
 
 
-def units(names: Sequence[str], facts: Sequence[Mapping[str, object]], scores: Sequence[float]) -> list[Unit]:
+def units(names: Sequence[str], facts: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> list[Unit]:
     """What several questions count for together.
 
     Questions of one circle (``facts["circle"]``: the same question with its options turned, MMBench) count once, and
     are right only if all are. Questions of one pair (``facts["pair"]``: two about an image, one to be affirmed and
     one denied, MME) count each half for itself and half for the pair, so that the mean is that of accuracy and
-    "accuracy+". All others stand as they are.
+    "accuracy+"; one whose partner was not asked is a pair by itself. All others stand as they are.
 
     Args:
         names: of the questions [n].

@@ -7,34 +7,28 @@ import unicodedata
 
 AROUND = " \t\n\r\"'`.,:;!?()[]{}*"
 ARTICLES = frozenset(("a", "an", "the"))
-NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-} | {"none": "0"}
-# marks that VQA's form takes out where they touch a space, or a comma stands between digits, and else makes a space
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBER_WORDS = {word: str(value) for value, word in enumerate(DIGITS)} | {"none": "0"}
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
-DENIED = "ai are ca could did do does had has have is might must need ought sha should was were wo would"
+DENIED = "ai are ca could did do does did had has have is might must need ought sha should was were wo would"
 OWNERS = {
-    "d": "he how i it she someone somebody that there they we what where who why you",
+    "d": "he how i it she somebody someone that there they we what where who why you",
     "ll": "he how i it she somebody someone that there they we what where who why you",
     "ve": "could i might must should they we what where who would you",
     "re": "there they we what where who why you",
     "m": "i",
     "s": "he how it let she somebody someone something that there what when where who why",
 }
-WORDS_OF_THEIR_OWN = frozenset("hell hes id ill its lets shed shell were wed well whore".split())  # and no contraction
-CONTRACTIONS = {f"{stem}nt": f"{stem}n't" for stem in DENIED.split()}
-CONTRACTIONS |= {
+OTHERWISE = frozenset(("hell", "id", "ill", "its", "shed", "shell", "were", "wed", "well", "whore"))  # words, too
+CONTRACTIONS = {f"{stem}nt": f"{stem}n't" for stem in DENIED.split()} | {
     stem + end: f"{stem}'{end}"
     for end, stems in OWNERS.items()
     for stem in stems.split()
-    if stem + end not in WORDS_OF_THEIR_OWN
+    if stem + end not in OTHERWISE
 }
 CONTRACTIONS |= {"maam": "ma'am", "oclock": "o'clock", "yall": "y'all"}
-PERIOD = re.compile(r"(?!<=\d)\.(?!\d)")
-BETWEEN_DIGITS = re.compile(r"(?<=\d),(?=\d)")
+PERIOD = re.compile(r"\.(?!\d)")
+BETWEEN_DIGITS = re.compile(r"\d,\d")
 
 
 def folded(text: str) -> str:
@@ -45,17 +39,15 @@ def folded(text: str) -> str:
 
 def vqa_form(text: str) -> str:
     """The form in which VQA compares answers: no marks, articles or number words, contractions with an apostrophe."""
-    plain = " ".join(text.replace("\n", " ").replace("\t", " ").split()).lower()
-    plain = PERIOD.sub("", _unmarked(plain))
+    plain = PERIOD.sub("", _unmarked(" ".join(text.split()).lower()))
     words = (NUMBER_WORDS.get(word, word) for word in plain.split())
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
 def _unmarked(text: str) -> str:
-    """A text without marks: taken out where they stand at a word's edge or a comma parts digits; else spaces."""
-    parted = BETWEEN_DIGITS.search(text) is not None
+    """A text without marks: taken out where they touch a space or a comma parts digits, and else made spaces."""
+    parted, plain = BETWEEN_DIGITS.search(text) is not None, text
     for mark in MARKS:
-        if mark in text:
-            touching = f"{mark} " in text or f" {mark}" in text
-            text = text.replace(mark, "" if touching or parted else " ")
-    return text
+        touching = f"{mark} " in text or f" {mark}" in text
+        plain = plain.replace(mark, "" if touching or parted else " ")
+    return plain

@@ -15,6 +15,9 @@ from presight.errors import EXIT_USER, PresightError
 app = typer.Typer(help="Real sample data out of ordinary packages; your own images and sounds.", no_args_is_help=True)
 
 
+LLAVA = "llava"  # conversations about images; all other layouts are of classified ones
+
+
 class Tier(StrEnum):
     """A set of roles: to train on, or to find the text of the published labels."""
 
@@ -128,11 +131,11 @@ def get_roles(
 
 @app.command("import")
 def import_collection(
-    name: Annotated[str, typer.Argument(help="Layout: `presight schema adapt.Import` lists them.")],
-    source: Annotated[str, typer.Option("--from", help="The collection's folder or archive.")],
+    name: Annotated[str, typer.Argument(help="Layout: `presight schema adapt.Import` lists them; or llava.")],
+    source: Annotated[str, typer.Option("--from", help="The collection's folder or archive; of llava its JSON.")],
     out: Annotated[Path, typer.Option("--to", help="A new or empty folder.")],
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Another field of adapt.Import, as seconds=4; may be repeated.")
+        list[str] | None, typer.Option("--set", help="Another field of the stage, as seconds=4; may be repeated.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -140,16 +143,20 @@ def import_collection(
 
     CIFAR-10, Fashion-MNIST, GTZAN, FSD50K, or a folder with a sub folder for each class. The folder that is written
     holds webdataset shards and an index; a recipe does the same with the stage adapt.Import.
+
+    Conversations about images, as of LLaVA or Cambrian, are told by llava (the stage adapt.Conversations):
+    presight data import llava --from llava.json --set images=pictures --to llava
     """
     from tempfile import TemporaryDirectory
 
-    from adapt import examples
     from adapt.importers import Import
+    from adapt.vlm.importer import Conversations
     from presight.assembly import build
-    from presight.console import foreground, table
+    from presight.console import foreground
     from presight.document import parse
 
-    fields: dict[str, Any] = {"layout": name, "path": source}
+    cls, fields = (Conversations, {}) if name == LLAVA else (Import, {"layout": name})
+    fields["path"] = source
     for setting in settings or ():
         field, equals, value = setting.partition("=")
         if not equals:
@@ -157,7 +164,7 @@ def import_collection(
         fields[field] = parse(value, f"--set {field}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PresightError("--to", f"{str(out)!r} is not empty", "name a new folder")
-    stage = build(Import, fields, "import").settle(False)
+    stage = build(cls, fields, "import").settle(False)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:  # whole or not there at all
         made = Path(scratch, "made")
@@ -165,6 +172,13 @@ def import_collection(
         with foreground(f"importing {name}"):
             stage.run(made, {})
         made.replace(out)
+    (_show_conversations if name == LLAVA else _show_examples)(out, as_json)
+
+
+def _show_examples(out: Path, as_json: bool) -> None:
+    from adapt import examples
+    from presight.console import table
+
     described = examples.index(out)
     if as_json:
         typer.echo(json.dumps(described, indent=1))
@@ -172,3 +186,13 @@ def import_collection(
     rows = [[split, each["items"], len(each["skipped"])] for split, each in described["splits"].items()]
     title = f"{len(described['classes'])} classes of {described['modality']}s"
     table(title, ["split", "examples", "left out"], rows)
+
+
+def _show_conversations(out: Path, as_json: bool) -> None:
+    from presight.console import table
+
+    counts: dict[str, int] = json.loads((out / "counts.json").read_text())
+    if as_json:
+        typer.echo(json.dumps(counts, indent=1))
+        return
+    table("", ["", "conversations"], [[name, f"{count:,}"] for name, count in counts.items()])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from presight.cli import measure
+from presight.cli import layers, measure
 from presight.errors import PresightError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure a checkpoint; compare results item by item.", no_args_is_help=True)
 measure.register(app)
+layers.register(app)
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
 

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import string
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from presight.errors import PresightError
-
-if TYPE_CHECKING:
-    from presight.stage import Stage
-
-Model = Annotated[Path, typer.Argument(help="A checkpoint: an artifact's folder, or one of transformers.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the result; must not exist yet.")]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
-Limit = Annotated[int | None, typer.Option(min=2, help="Items of each task, the first so many; default: all.")]
-Gpu = Annotated[bool, typer.Option("--gpu", help="Measure on a GPU.")]
+from presight.cli.measurement import Gpu, Json, Level, Limit, Model, Out, checkpoint, measure, on, percent, read
 
 
 def register(app: typer.Typer) -> None:
@@ -57,17 +45,17 @@ def choices(
     from presight.console import table
 
     settings: dict[str, Any] = {"by": by, "style": style, "rotate": rotate, "replies": replies, "chat": chat}
-    made = Choices(model=_model(model), questions=questions, limit=limit, level=level, **settings, **_on(gpu))
-    found = json.loads((_measure(made, {"model": model}, out) / "scores.json").read_text())
+    made = Choices(model=checkpoint(model), questions=questions, limit=limit, level=level, **settings, **on(gpu))
+    found = read(measure(made, {"model": model}, out), "scores.json")
     if json_output:
         print(json.dumps(found, indent=1))
         return
     summary = found["summary"]
     rows = []
     for name, each in summary["accuracy"].items():
-        limits = f"{_percent(each['low'])} – {_percent(each['high'])}"
-        rows.append([name, _percent(each["estimate"]), limits, _places(summary["letters"][name])])
-    title = f"{found['task']}: {summary['items']} questions, chance {_percent(summary['chance'])}"
+        limits = f"{percent(each['low'])} – {percent(each['high'])}"
+        rows.append([name, percent(each["estimate"]), limits, _places(summary["letters"][name])])
+    title = f"{found['task']}: {summary['items']} questions, chance {percent(summary['chance'])}"
     title += f"; right answers {_places(summary['answers'])}"
     print(title)
     table("", ["by", "accuracy", f"{level:.0%} interval", "choices"], rows)
@@ -94,10 +82,10 @@ def language(
     from presight.console import table
 
     stage = Language(
-        model=_model(model), suite=suite, tasks=tuple(task or ()), include=include, mirror=mirror, shots=shots,
-        limit=limit, level=level, **_on(gpu),
+        model=checkpoint(model), suite=suite, tasks=tuple(task or ()), include=include, mirror=mirror, shots=shots,
+        limit=limit, level=level, **on(gpu),
     )  # fmt: skip
-    found = json.loads((_measure(stage, {"model": model}, out) / "language.json").read_text())
+    found = read(measure(stage, {"model": model}, out), "language.json")
     if json_output:
         print(json.dumps(found, indent=1))
         return
@@ -123,10 +111,8 @@ def bits(
     from eval import Bits
     from presight.console import number, table
 
-    stage = Bits(
-        model=_model(model), texts=texts, context=context, documents=documents, level=level, **_on(gpu)
-    )  # fmt: skip
-    found = json.loads((_measure(stage, {"model": model}, out) / "bits.json").read_text())
+    stage = Bits(model=checkpoint(model), texts=texts, context=context, documents=documents, level=level, **on(gpu))
+    found = read(measure(stage, {"model": model}, out), "bits.json")
     if json_output:
         print(json.dumps(found, indent=1))
         return
@@ -135,40 +121,6 @@ def bits(
         for source, each in found["sources"].items()
     ]
     table("", ["source", "documents", "bytes", "bits a byte", f"{level:.0%} interval"], rows)
-
-
-def _model(path: Path) -> Stage:
-    """A checkpoint in a folder as a stage: for its identity, it is not copied."""
-    from pretrain import Checkpoint
-
-    if not (path / "config.json").exists():
-        raise PresightError(str(path), "holds no checkpoint", "name a folder with config.json and weights")
-    return Checkpoint(path=path).settle(fetch=False)
-
-
-def _on(gpu: bool) -> dict[str, Any]:
-    return {"resources": {"gpus": int(gpu)}}
-
-
-def _measure(stage: Stage, inputs: dict[str, Path], out: Path) -> Path:
-    """Run a stage on folders that are no artifacts; its result is in ``out`` whole, with a card, or not at all."""
-    from presight import card
-    from presight.console import foreground
-
-    if out.exists():
-        raise PresightError(str(out), "is there already", "name another folder, or delete it")
-    settled, work = stage.settle(fetch=False), out.with_name(f".{out.name}.work")
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "payload").mkdir(parents=True)
-    started, clock = time.time(), time.monotonic()
-    try:
-        with foreground(settled.tag()):
-            settled.run(work / "payload", inputs)
-        card.write(settled, work / "payload", started, time.monotonic() - clock, 1)
-        (work / "payload").rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return out
 
 
 def _figures(each: dict[str, Any]) -> list[str]:
@@ -180,7 +132,3 @@ def _figures(each: dict[str, Any]) -> list[str]:
 
 def _places(shares: list[float]) -> str:
     return " ".join(f"{letter} {share:.0%}" for letter, share in zip(string.ascii_uppercase, shares, strict=False))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path, typer.Argument(help="A checkpoint: an artifact's folder, or one of transformers.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the result; must not exist yet.")]
-Outs = Annotated[Path, typer.Option("--out", help="Folder of results, one a folder; those that are there are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals.")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Items of each task, the first so many; default: all.")]
@@ -107,9 +107,11 @@ def measure(stage: Stage, inputs: Mapping[str, Path], out: Path, again: Literal[
 @contextmanager
 def loading(path: Path) -> Iterator[None]:
     """Say in one sentence what transformers says in many, of a folder that it cannot load."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, OSError) and error.filename:  # a file of the system's, not transformers' complaint
             raise
         said = " ".join(str(error).split())[:200].rstrip(".")
@@ -123,21 +125,12 @@ def names(paths: Sequence[Path]) -> list[str]:
     Raises:
         PresightError: one is given twice.
     """
-    parts = [path.resolve().parts[1:] for path in paths]
-    for place, each in enumerate(parts):
-        if each in parts[:place]:
-            raise PresightError(str(paths[place]), "is given twice", "name every folder once")
-    found = ["-".join(each[-1:]) or "root" for each in parts]
-    depth = 1
-    while len(set(found)) < len(found):
-        depth += 1
-        found = [
-            "-".join(each[-depth:]) if found.count(name) > 1 else name
-            for each, name in zip(parts, found, strict=True)
-        ]
-        if depth > max(map(len, parts)):  # a-b/c and a/b-c: numbers tell what is left
-            found = [f"{name}-{place}" for place, name in enumerate(found)]
-    return found
+    whole = [Path(os.path.abspath(path)).parts[1:] for path in paths]  # links are not followed: they have the name
+    for depth in range(1, max(map(len, whole), default=0) + 1):
+        found = ["-".join(parts[-depth:]) for parts in whole]
+        if len(set(found)) == len(found):
+            return found
+    raise PresightError(str(paths[-1]), "is given twice", "name every folder once")
 
 
 def percent(share: float) -> str:

@@ -11,6 +11,7 @@ from adapt.fitting import fit
 from adapt.raw import RawInputClassifier
 from presight.errors import PresightError
 from presight.stage import Stage
+from pretrain import Checkpoint
 from pretrain.model import configuration, initialise
 
 TRAINED = ("head", "input", "norms", "lora", "full")
@@ -193,3 +194,29 @@ def test_the_estimate_of_a_frozen_arm_is_one_pass():
     assert many == one
     trained = Search(**counts, trained="norms", learning_rates=(1e-3,), epochs=4).estimate().flops
     assert trained > 8 * one
+
+
+def test_the_estimate_counts_the_blocks_that_are_used():
+    data = Invented(modality="image", train=900, validation=8, test=8)
+    counts = {"data": data, "learning_rates": (1e-3,), "trained": "full"}
+    whole = Checkpoint(sample="smollm2", content="x")
+    costs = [
+        Search(**counts, model=model, **fields).estimate().flops
+        for model, fields in (
+            (whole, {}), (whole, {"layers": 2}), (varied(whole, layers=2), {}), (whole, {"structure": "block"}),
+        )
+    ]  # fmt: skip
+    assert costs[0] == pytest.approx(15 * costs[1])
+    assert costs[1] == costs[2] == pytest.approx(2 * costs[3])
+
+
+def test_few_examples_are_read_more_often():
+    for fields, examples, passes in (
+        ({}, 64, 4),
+        ({"steps": 8}, 64, 4),  # two steps a pass
+        ({"steps": 9}, 64, 5),
+        ({"steps": 100}, 20, 100),
+        ({"steps": 100, "epochs": 200}, 20, 200),
+    ):
+        assert stage(**fields).passes(examples) == passes
+    assert stage(steps=8).fingerprint != stage().fingerprint

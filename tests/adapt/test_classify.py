@@ -77,6 +77,12 @@ def test_bytes_are_the_same_on_repeat(world, classify, tmp_path):
     assert payload(run(world, varied(classify, seed=1), tmp_path / "c"))["scores.json"] != first["scores.json"]
 
 
+def test_few_examples_are_read_more_often(world, classify, tmp_path):
+    out = run(world, varied(classify, items=20, steps=3), tmp_path)
+    record = json.loads((out / "scores.json").read_text())
+    assert (record["examples_trained"], len(record["losses"])) == (20, 3)  # one step a pass
+
+
 def test_what_is_trained_is_counted(world, classify, tmp_path):
     counted = {}
     for trained in ("head", "input", "norms", "lora", "full"):

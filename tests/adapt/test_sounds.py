@@ -235,6 +235,8 @@ def test_resampled_tone_keeps_its_pitch_and_length(rate):
     expected = np.sin(np.arange(16_000) * 2 * np.pi * 1_000 / 16_000)
     np.testing.assert_allclose(found[500:-500], expected[500:-500], atol=0.01)
     assert resample(tone, rate, rate) is tone
+    both = resample(np.stack([tone, -tone]), rate)
+    np.testing.assert_array_equal(both, [found, -found])
 
 
 @pytest.mark.network

@@ -6,7 +6,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from eval.records import COLUMNS, keep, require_same_items, results, schema
+from eval.records import COLUMNS, keep, require_same_items, results, rows, schema
 from eval.stats.intervals import paired_bootstrap
 from presight.errors import PresightError
 
@@ -35,6 +35,49 @@ def test_items_come_in_the_order_of_their_names(tmp_path):
     assert found.clusters.tolist() == ["of a", "of b", "of c"]
     facts = {"modality": "text", "chance": 0.5, "prompt": "1", "parser": "2", "learning_rate": 0.1, "edge": True}
     assert dict(found.facts) == facts
+
+
+def several(folder, **facts):
+    """Three results of two tasks, one of them by two columns."""
+    described = {
+        "modality": "image", "condition": "right", "prompt": "1", "by": "sum",
+        "results": [
+            {"task": "count", "metric": "accuracy", "column": "score", "group": "General", "chance": 0.5},
+            {"task": "read", "metric": "accuracy", "column": "score", "version": "v2"},
+            {"task": "read", "metric": "words"},
+        ],
+        **facts,
+    }  # fmt: skip
+    columns = {
+        "item": ["b", "a", "a", "c"], "task": ["count", "count", "read", "read"], "cluster": ["p", "q", "p", "p"],
+        "score": [1.0, 0.0, 0.5, 1.0], "words": [1.0, 2.0, 3.0, 5.0],
+    }  # fmt: skip
+    return write(folder, "scores.json", described, **columns)
+
+
+def test_one_artifact_may_hold_several_tasks(tmp_path):
+    count, read, words = results(several(tmp_path / "x"))
+    assert (count.task, count.metric, count.items) == ("count", "accuracy", ("a", "b"))
+    assert (read.items, words.metric) == (("a", "c"), "words")  # names are of their task
+    assert [each.scores.tolist() for each in (count, read, words)] == [[0.0, 1.0], [0.5, 1.0], [3.0, 5.0]]
+    assert read.clusters.tolist() == ["p", "p"]
+    shared = {"modality": "image", "condition": "right", "prompt": "1", "by": "sum"}
+    assert dict(count.facts) == {**shared, "group": "General", "chance": 0.5}
+    assert dict(read.facts) == {**shared, "version": "v2"}
+    card = {**CARD, "stage": "eval.Ask", "parents": [{"kind": "vlm", "artifact": "sees", "field": "model"}]}
+    found = rows(tmp_path / "x", card)
+    assert [(row["task"], row["metric"], row["item"]) for row in found] == [
+        *(("count", "accuracy", "a"), ("count", "accuracy", "b"), ("read", "accuracy", "a")),
+        *(("read", "accuracy", "c"), ("read", "words", "a"), ("read", "words", "c")),
+    ]
+    assert {row["model"] for row in found} == {"sees"}
+    assert keep(tmp_path / "records", tmp_path / "x", card)
+
+
+def test_a_task_is_not_there_twice(tmp_path):
+    listed = [{"task": "read", "metric": "accuracy", "column": name} for name in ("score", "words")]
+    with pytest.raises(PresightError, match="has one task and metric twice"):
+        results(several(tmp_path / "x", results=listed))
 
 
 def test_bits_are_a_ratio_and_its_differences_pair(tmp_path):

@@ -128,3 +128,30 @@ def test_import_names_a_wrong_setting(call, pictures, tmp_path, more, said):
 def test_import_of_an_unknown_layout(call, tmp_path):
     result = call("import", "cifar-11", "--from", str(tmp_path), "--to", str(tmp_path / "x"))
     assert "cifar-10" in str(result.exception)
+
+
+def test_import_of_conversations(call, tmp_path):
+    from PIL import Image
+
+    from adapt.vlm import conversations
+    from adapt.vlm.pictures import Pictures
+
+    (tmp_path / "images").mkdir()
+    found = []
+    for number in range(3):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
+        talk = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": f"Red {number}."}]
+        found.append({"id": f"{number}", "image": f"{number}.png", "conversations": talk})
+    found.append({**found[0], "id": "two", "image": ["0.png", "1.png"]})
+    (tmp_path / "x.json").write_text(json.dumps(found))
+    given = ("import", "llava", "--from", str(tmp_path / "x.json"), "--set", f"images={tmp_path / 'images'}")
+    result = call(*given, "--to", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert "left out, has several images" in result.output
+    assert [each.turns for each in conversations.read(tmp_path / "out")] == [("What?", f"Red {n}.") for n in range(3)]
+    assert len(Pictures(tmp_path / "out")) == 3
+    again = call(*given, "--set", "limit=2", "--to", str(tmp_path / "few"), "--json")
+    assert json.loads(again.output[again.output.index("{") :])["conversations"] == 2
+    refused = call("import", "llava", "--from", str(tmp_path / "none.json"), "--to", str(tmp_path / "never"))
+    assert "is not here; name a file that is" in str(refused.exception)
+    assert not (tmp_path / "never").exists()

@@ -13,7 +13,7 @@ class Engine:
     def __init__(self, full=False):
         self.full = full
 
-    def save_checkpoint(self, folder, tag):
+    def save_checkpoint(self, folder, tag, exclude_frozen_parameters):
         from pathlib import Path
 
         place = Path(folder) / tag
@@ -64,7 +64,7 @@ def test_what_is_written_over_is_not_whole_meanwhile(checkpoints):
     (checkpoints.folder / "state" / "weights.pt").parent.joinpath("x").touch()
 
     class Killed:
-        def save_checkpoint(self, folder, tag):
+        def save_checkpoint(self, folder, tag, exclude_frozen_parameters):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -5,11 +5,9 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from eval.alignment.pairs import Pair, emoji, local, picture
+from eval.alignment.pairs import Pair, emoji, local
 from presight.errors import PresightError
 from presight.packages import Fetched
 
@@ -119,31 +117,6 @@ def encoded(pixels, **options):
     image, written = Image.fromarray(pixels), io.BytesIO()
     image.save(written, **{"format": "png"} | options)
     return written.getvalue()
-
-
-@given(st.integers(0, 99))
-def test_what_is_transparent_is_white(seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, 4), np.uint8)
-    pixels[0, 0], pixels[0, 1] = (9, 9, 9, 0), (9, 8, 7, 255)
-    found = np.asarray(picture("a.png", encoded(pixels)), float)
-    share = pixels[..., 3:] / 255
-    assert np.abs(found - (share * pixels[..., :3] + (1 - share) * 255)).max() <= 1
-    assert found[0, 0].tolist() == [255, 255, 255]
-    assert found[0, 1].tolist() == [9, 8, 7]
-
-
-def test_pictures_of_other_modes():
-    grey = np.full((4, 4), 70, np.uint8)
-    assert picture("a", encoded(grey)).getpixel((1, 1)) == (70, 70, 70)
-    palette = Image.new("P", (4, 4), 1)
-    palette.putpalette([0, 0, 0, 200, 100, 50])
-    written = io.BytesIO()
-    palette.save(written, "png", transparency=1)
-    assert picture("a", written.getvalue()).getpixel((0, 0)) == (255, 255, 255)
-    with pytest.raises(PresightError, match=r"^x\.png: cannot be read as an image"):
-        picture("x.png", b"no image")
-    with pytest.raises(PresightError, match="cannot be read as an image"):
-        picture("x.png", encoded(grey)[:45])
 
 
 def packed(path, files):

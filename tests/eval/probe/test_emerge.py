@@ -7,8 +7,9 @@ import pytest
 
 from eval.probe.emerge import Emergence, figure, read_items, sentences
 from eval.probe.emergence import emergence
+from eval.stats.deltas import minimum_detectable_effect, paired_item_sd
 from presight.errors import PresightError
-from presight.stage import FrozenMap, Labelled, Stage
+from presight.stage import Cost, FrozenMap, Labelled, Stage
 
 LAYERS, ITEMS = [0, 2], 40
 
@@ -152,3 +153,49 @@ def test_what_cannot_be_paired_is_refused(tmp_path, scores):
     (text[1]["text[4]"] / "probe.json").write_text(json.dumps(record | {"tokens": 5}))
     with pytest.raises(PresightError, match="milestone early: 0 tokens in one seed, 5 in another"):
         run(out, text, control)
+
+
+class Run(Stage):
+    """A pretraining run of some size."""
+
+    kind = "checkpoint"
+
+    model: str
+
+
+class Planned(Stage):
+    """A probe that is still to be made."""
+
+    kind = "probe"
+
+    model: Stage
+    layers: tuple[int, ...] = ()
+    items: int = 1000
+
+    def estimate(self):
+        return Cost(items=self.items)
+
+
+def planned(seeds, **fields):
+    sides = {
+        side: tuple(
+            Labelled(FrozenMap({"milestone": m, "init": str(s)}), Planned(**{"model": Run(model="1m"), **fields}))
+            for m in milestones
+            for s in range(seeds)
+        )
+        for side, milestones in (("text", "01"), ("control", "0"))
+    }
+    return Emergence(**sides)
+
+
+def test_plan_says_what_the_design_could_see():
+    said = planned(3).design()
+    assert said.startswith("smallest detectable effect at a milestone in any of 5 layers with 3 seeds: 1000 items: ")
+    expected = minimum_detectable_effect(1000, 3, item_sd=paired_item_sd(0.5, 0.3), seed_sd=0.02, level=1 - 0.05 / 5)
+    assert f"{100 * expected:.1f} points" in said
+    one = planned(3, layers=(4,)).design()
+    assert "in one layer with" in one
+    assert float(one.split("items: ")[1].split()[0]) < 100 * expected  # fewer layers, fewer chance findings to allow
+    assert "in one layer (less can be seen" in planned(3, model=Run(model="mine")).design()
+    assert "1000 items: none" in planned(1).design()
+    assert planned(3, items=0).design() is None

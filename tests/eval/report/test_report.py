@@ -424,7 +424,7 @@ def test_an_empty_report_is_a_page(tmp_path):
 
 
 def test_importing_it_loads_no_plotly():
-    code = "import sys, eval.report, eval.report.page, eval.report.plots; sys.exit('plotly' in sys.modules)"
+    code = "import sys, eval.report, eval.report.page, eval.report.report; sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
 
 
@@ -462,12 +462,12 @@ def test_the_browser_would_see_a_fault(browser, tmp_path):
 def test_a_mixture_by_family_says_what_its_shares_truly_are():
     from corpus.mixing import lock as locks
     from eval.report.evidence import Lock
-    from eval.report.page import _remarks
+    from eval.report.mixtures import remarks_on
 
     made = compile_mixture({"web": 1}, {"web": 100}, 2560, 256, seed=0, target=5120, tokens={})
     truth = {"visual": {"value": 0.141, "low": 0.13, "high": 0.15}}
     made |= {"labelled": {"visual": 0.15, "code": 0.2}, "truth": truth}
-    said = _remarks("a<b", Lock({}, "card", {**made, "plan": locks.plan(made)}))
+    said = remarks_on("a<b", Lock({}, "card", {**made, "plan": locks.plan(made)}))
     assert "a&lt;b: 15.00% of it is labelled visual, truly 14.1% (13.0% to 15.0%)." in said
     assert "a&lt;b: 20.00% of it is labelled code, how much truly is was not estimated." in said
     assert "a&lt;b: pools were cut to be repeated as often as in 5.12k tokens." in said

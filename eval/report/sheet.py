@@ -1,0 +1,73 @@
+"""The page while it is written: figures with their captions, tables, keys, links to cards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from eval.report.figures import INK, Plot, colours
+
+if TYPE_CHECKING:
+    from eval.report.evidence import Evidence
+
+FOLD = 30  # rows from which a table starts folded
+MANY = 8  # cards up to which each has a link of its own
+Row = tuple[str, Sequence[str]]  # its class, and its cells as HTML
+
+
+class Sheet:
+    """What sections are written on; knows the colours, and which cards are there to link to."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.palette = colours(evidence)
+        self.plots = 0
+
+    def figure(self, chosen: Sequence[Plot], caption: str, legend: Sequence[str] = ()) -> str:
+        """Plots, several as small multiples, under a legend of `key` and over a caption."""
+        self.plots += len(chosen)
+        places = "".join(
+            f'<div class="plot" id="{each.name}" role="img" aria-label="{escape(each.label)}" '
+            f'style="height:{each.height}px"></div><script type="application/json" class="figure" '
+            f'data-plot="{each.name}">{each.json.replace("<", chr(92) + "u003c")}</script>'
+            for each in chosen
+        )
+        places = f'<div class="small">{places}</div>' if len(chosen) > 1 else places
+        above = f'<div class="key">{"".join(legend)}</div>' if legend else ""
+        return f"<figure>{above}{places}<figcaption>{caption}</figcaption></figure>\n"
+
+    def card(self, artifact: str, name: str) -> str:
+        """A link to a card, or its name if the card is not there."""
+        known = artifact in self.evidence.records
+        return f'<a href="#card-{artifact}">{escape(name)}</a>' if known else escape(f"{name} ({artifact[:8]})")
+
+    def cards(self, artifacts: Sequence[str]) -> str:
+        """Links to the cards that a figure stands on; of many, one to all of their kind."""
+        if len(artifacts) <= MANY:
+            links = [self.card(each, self.evidence.names.get(each, each[:8])) for each in artifacts]
+            return f"Cards: {', '.join(links)}."
+        kinds = Counter(record.kind for each in artifacts if (record := self.evidence.records.get(each)))
+        links = [f'<a href="#kind-{escape(kind)}">{escape(kind)} × {count}</a>' for kind, count in kinds.items()]
+        return f"Cards: {', '.join(links) or len(artifacts)}."
+
+
+def table(head: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table that scrolls; a long one starts folded."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    lines = "".join(
+        f'<tr class="{style}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n' for style, cells in rows
+    ).replace(' class=""', "")
+    drawn = f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>\n'
+    return drawn if len(rows) <= FOLD else f"<details><summary>{len(rows)} rows</summary>{drawn}</details>"
+
+
+def key(glyph: str, words: str, colour: str = INK) -> str:
+    """An entry of a legend; the glyphs are classes of the page's style."""
+    return f'<span><i class="{glyph}" style="color:{colour}"></i>{escape(words)}</span>'
+
+
+def p_value(value: float) -> str:
+    """``0.04``, ``0.003``, ``< 0.001``."""
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
