@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eval.answers.scoring import Scores as Scores
     from eval.batching import TokenBudget as TokenBudget
     from eval.compare import Compare as Compare
+    from eval.fractions import Fractions as Fractions
     from eval.ladder import Ladder as Ladder
     from eval.language.bits import Bits as Bits
     from eval.language.language import Language as Language
@@ -93,6 +94,7 @@ __getattr__, __all__ = lazy(
         "Emergence": "probe.emerge",
         "Existence": "vision.existence",
         "Feasible": "response.feasible",
+        "Fractions": "fractions",
         "Groups": "vision.groups",
         "Instructions": "world.captions",
         "Interval": "stats.margins",

@@ -73,10 +73,10 @@ class Checkpoint(Stage):
         if self.path is not None:
             try:
                 said = json.loads((self.folder() / "config.json").read_text())
-                layers, width, heads = (next(said[name] for name in names if name in said) for names in _SIZES)
+                layers, width, heads = (said.get(one) or said[other] for one, other in _SIZES)
                 wide = said.get("intermediate_size") or 8 * width // 3  # two plain matrices of four times the width
                 found = Shape(layers, width, heads, wide)
-            except (OSError, ValueError, StopIteration):
+            except (OSError, ValueError, KeyError):
                 pass  # `run` says what is amiss
         return found if self.layers is None else replace(found, layers=min(self.layers, found.layers))
 

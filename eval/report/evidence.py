@@ -194,6 +194,7 @@ class Evidence:
     probes: tuple[Probed, ...] = ()
     emergences: tuple[Result, ...] = ()
     alignments: tuple[Result, ...] = ()
+    blindness: tuple[Result, ...] = ()
 
     @property
     def mixed_arithmetic(self) -> tuple[str, ...]:

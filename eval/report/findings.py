@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from eval.report import alignment, emergence, ladders
+from eval.report import alignment, blindness, emergence, ladders
 from eval.report.differences import blocks
 from eval.report.words import count, listing, once, plural, spread
 
@@ -39,6 +39,7 @@ def summary(evidence: Evidence) -> str:
         "What explains the gain": [said for family in evidence.families for said in ladders.verdicts(family.ladder)],
         "From when on": [emergence.verdict(each) for each in evidence.emergences],
         "Alignment": alignment.verdicts(evidence),
+        "Looking": blindness.verdicts(evidence),
     }
     text = " ".join(map(_counted, evidence.families))
     if not text and not any(other.values()):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from eval.report import (
     alignment,
+    blindness,
     differences,
     emergence,
     findings,
@@ -31,6 +32,7 @@ SECTIONS = {
     "Differences": differences.section,
     "Ladders of controls": ladders.section,
     "Scores": scores.section,
+    "Looking": blindness.section,
     "Layers": layers.section,
     "Emergence": emergence.section,
     "Alignment": alignment.section,

@@ -27,6 +27,9 @@ class Report(Stage):
     probes: tuple[Annotated[Labelled, Needs("probe")], ...] = Field((), description="$probed[*]: accuracy by layer")
     emergence: tuple[Annotated[Stage, Needs("emergence")], ...] = Field((), description="maps of tokens × layers")
     alignments: tuple[Annotated[Labelled, Needs("alignment")], ...] = Field((), description="$alignment[*]")
+    blindness: tuple[Annotated[Stage, Needs("blindness")], ...] = Field(
+        (), description="what answers owe to the picture"
+    )
     passport: Annotated[Stage, Needs("passport")] | None = Field(
         None, description="which ways to cut up arithmetic give the same bits; without it, only one and the same"
     )
@@ -59,6 +62,7 @@ class Report(Stage):
             "probes": len(evidence.probes),
             "emergence": len(evidence.emergences),
             "alignments": len(evidence.alignments),
+            "blindness": len(evidence.blindness),
             "cards": len(evidence.records),
             "plots": plots,
         }
@@ -90,5 +94,9 @@ class Report(Stage):
             tuple(
                 Result.read(each.labels, inputs[f"alignments[{index}]"] / "alignment.json")
                 for index, each in enumerate(self.alignments)
+            ),
+            tuple(
+                Result.read({}, inputs[f"blindness[{index}]"] / "blindness.json")
+                for index in range(len(self.blindness))
             ),
         )

@@ -41,6 +41,7 @@ class Existence(Stage):
     layout: Literal["coco", "ade20k", "sa-1b"] | None = Field(None, description="of the folder")
     annotations: str | None = Field(None, description="COCO: the file below path, where there are several")
     declared: str | None = Field(None, description="name@version of path, taken at your word instead of hashing it")
+    novel: bool = Field(False, description="of a world: what was held out of training, in place of all the rest")
     items: int = Field(200, ge=4, description="questions of a level, at most")
     least: float = Field(0.01, gt=0, lt=0.3, description="share of a picture below which a thing is not asked about")
     distractors: Literal["alike", "uniform"] = Field(
@@ -99,7 +100,7 @@ class Existence(Stage):
             raise PresightError("path", "its files changed since it was planned", "run again")
         apart = groups(Path(self.synonyms).expanduser()) if self.synonyms else ()
         if self.world is not None:
-            sights, words = _of_world(inputs["world"], self.splits)
+            sights, words = _of_world(inputs["world"], self.splits, self.novel)
             made = self._choices(sights, Vocabulary(words, apart))
             items.write(out, _items(made, {each.sight.name: each.sight.name for each in made}))
             self._report(out, made, {})
@@ -159,13 +160,18 @@ class Existence(Stage):
         (out / SKIPPED).write_text(json.dumps(skipped, indent=1, ensure_ascii=False))
 
 
-def _of_world(folder: Path, splits: Sequence[str]) -> tuple[list[Sight], dict[str, frozenset[str]]]:
-    """The pictures of a sample world, and its vocabulary, of which no two words are true of one thing."""
+def _of_world(folder: Path, splits: Sequence[str], novel: bool) -> tuple[list[Sight], dict[str, frozenset[str]]]:
+    """The pictures of a sample world, and its vocabulary, of which no two words are true of one thing.
+
+    What was held out of training and what was not do not meet: a name never read would be told by elimination.
+    """
     from eval.vision.levels import Sight
     from eval.world import truth
 
     sights = []
     for scene in truth.read(folder, *splits):
+        if scene.novel != novel:
+            continue
         shares: dict[str, float] = {}
         for thing in scene.objects:  # what is seen of one is seen of no other, so that shares add up
             shares[thing.name] = shares.get(thing.name, 0.0) + thing.fraction

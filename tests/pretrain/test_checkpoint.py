@@ -153,6 +153,8 @@ def test_its_shape_is_known_beforehand(elsewhere, tmp_path):
     assert Checkpoint(path=elsewhere, layers=1).shape.layers == 1
     assert Checkpoint(sample="smollm2", layers=40).shape == Shape(30, 576, 9, 1536)
     assert Checkpoint(repository="a/b").shape == Checkpoint(path=tmp_path / "none").shape == SHAPES["125m"]
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    assert Checkpoint(path=tmp_path).shape == SHAPES["125m"]
 
 
 def test_kinds_of_blocks_are_cut_with_them(tiny, tmp_path):
