@@ -61,8 +61,8 @@ def _models(sheet: Sheet, result: Result, place: str) -> str:
             cells.append(_contrast(known[name]) if name in known else "")
         rows.append(("" if established else "open", cells))
     caption = (
-        f"{escape(place)}: the same questions with the right picture less those with another sight, paired by items and "
-        "seeds. Thin lines: 95\u00a0% intervals over seeds and items; filled: above or below nought also after "
+        f"{escape(place)}: the same questions with the right picture less those with another sight, paired by items "
+        "and seeds. Thin lines: 95\u00a0% intervals over seeds and items; filled: above or below nought also after "
         "Holm over all contrasts. What is right without a picture, beyond chance, is the language prior: the table "
         f"has it. {sheet.cards([result.card])}"
     )

@@ -17,6 +17,7 @@ from eval.report.evidence import Evidence, Family, Probed, Result
 from eval.report.layers import Curve
 from eval.report.report import Report
 from eval.stats.deltas import crossed_interval, holm, mean_interval
+from eval.vision.blindness import Blindness
 from presight.errors import PresightError
 from presight.stage import FrozenMap, Labelled, Needs, Stage
 from presight.store import Store
@@ -103,6 +104,27 @@ class Aligned(Stage):
         (out / "alignment.json").write_text(json.dumps(found.to_json()))
 
 
+class Asked(Stage):
+    """An artifact of answers: the picture tells something of colours, and nothing of numbers."""
+
+    kind = "scores"
+    model: Annotated[Stage, Needs("checkpoint")]
+    condition: str
+    seed: int
+
+    def run(self, out: Path, inputs: Any) -> None:
+        results, tables = [], []
+        for place, (task, group, gain) in enumerate((("colour", "General", 0.5), ("count", "Vision-centric", 0.0))):
+            seen = gain if self.condition == "right" else 0.0
+            draws = np.random.default_rng([7, place, self.seed]).random(ITEMS)  # the same chances in all conditions
+            names = [f"{task}-{i:03d}" for i in range(ITEMS)]
+            columns = {"item": names, "task": [task] * ITEMS, "group": [group] * ITEMS, "cluster": names}
+            tables.append(pyarrow.table(columns | {"score": (draws < 0.25 + seen) * 1.0}))
+            results.append({"task": task, "group": group, "metric": "accuracy", "column": "score", "chance": 0.25})
+        pyarrow.parquet.write_table(pyarrow.concat_tables(tables), out / "items.parquet")
+        (out / "scores.json").write_text(json.dumps({"condition": self.condition, "results": results}))
+
+
 def labelled(stage: Stage, **labels: Any) -> Labelled:
     return Labelled(FrozenMap({name: str(value) for name, value in labels.items()}), stage)
 
@@ -123,11 +145,17 @@ def world(root: Path, **fields: Any) -> tuple[Report, Path]:
         for name, alike in (("text", 0.8), ("random", 0.0))
         for seed in range(3)
     ]
+    asked = [
+        labelled(Asked(model=lms["text", seed], condition=condition, seed=seed), condition=condition, init=seed)
+        for condition in ("right", "blank", "none")
+        for seed in range(3)
+    ]
+    looked = Blindness(scores=tuple(asked))
     given: dict[str, Any] = {"deltas": (Climb(),), "emergence": (emerged,), "title": "What layers hold <&> share"}
-    given |= {"probes": tuple(probed), "alignments": tuple(aligned)}
+    given |= {"probes": tuple(probed), "alignments": tuple(aligned), "blindness": (looked,)}
     report = Report(**{**given, **fields})
     stages = [*lms.values(), Climb(), *(each.stage for each in (*probed, *unread)), emerged]
-    for stage in [*stages, *(each.stage for each in aligned)]:
+    for stage in [*stages, *(each.stage for each in (*aligned, *asked)), looked]:
         store.perform(stage)
     out = root / "out"
     out.mkdir()
@@ -168,12 +196,13 @@ def record(store: Store, kind: str, name: str) -> dict[str, Any]:
 def test_sections_are_those_that_something_was_given_for(made, tmp_path):
     _, page, out = made
     assert re.findall(r"<h2 id=[^>]*>(.*?)</h2>", page) == [
-        "Differences", "Ladders of controls", "Layers", "Emergence", "Alignment", "Lineage and cards"
+        "Differences", "Ladders of controls", "Looking", "Layers", "Emergence", "Alignment", "Lineage and cards"
     ]  # fmt: skip
     counts = json.loads((out / "counts.json").read_text())
     assert (counts["ladders"], counts["probes"], counts["emergence"], counts["alignments"]) == (2, 15, 1, 6)
-    assert counts["plots"] == page.count('class="figure"') == 4
-    _, only = world(tmp_path, deltas=(), probes=(), emergence=())
+    assert counts["blindness"] == 1
+    assert counts["plots"] == page.count('class="figure"') == 5
+    _, only = world(tmp_path, deltas=(), probes=(), emergence=(), blindness=())
     text = (only / "report.html").read_text()
     assert re.findall(r"<h2 id=[^>]*>(.*?)</h2>", text) == ["Alignment", "Lineage and cards"]
     assert "Nothing was compared" not in text
@@ -299,6 +328,27 @@ def test_alignment_stands_beside_its_null_and_chance(made):
     text, shared = seen(page), r"[\d.]+ % of neighbours shared, [\d.]+ % if unpaired"
     assert re.search(rf"text: {shared}: beyond chance in 3 of 3 models", text)
     assert re.search(rf"random: {shared}: not established beyond chance ", text)
+
+
+def test_what_is_seen_is_told_from_what_is_not(made):
+    store, page, _ = made
+    found = record(store, "blindness", "blindness.json")
+    drawn = figure(page, "blindness-")
+    whiskers = [each for each in drawn["data"] if each.get("error_x")]
+    shown = [each for each in found["figures"] if each["level"] in ("group", "overall")]
+    names = dict.fromkeys(contrast["name"] for each in shown for contrast in each["contrasts"])
+    order = [each for name in names for one in shown for each in one["contrasts"] if each["name"] == name]
+    assert len(whiskers) == len(order) == 3 * len(shown) > 0
+    for each, contrast in zip(whiskers, order, strict=True):
+        assert each["x"] == pytest.approx([100 * contrast["estimate"]])
+        assert (each["marker"]["color"] == "white") == (contrast["p_holm"] > 0.05)
+    section = part(page, "looking")
+    rows = re.findall(r'<tr(?: class="open")?><td>.*?</tr>', section)
+    established = [any(c["p_holm"] <= 0.05 for c in each["contrasts"]) for each in found["figures"]]
+    assert [('class="open"' in row) for row in rows] == [not each for each in established]
+    assert {True, False} == set(established), "the made-up world must hold both"
+    colour = next(each for each in found["figures"] if each["task"] == "colour")
+    assert f"<td>{100 * colour['means']['right']['estimate']:.1f}</td>" in section
 
 
 def test_text_is_escaped_and_every_link_has_a_target(made):
