@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eval.probe.probing import Probe as Probe
     from eval.report.report import Report as Report
     from eval.response.feasible import Feasible as Feasible
+    from eval.response.landscape import Landscape as Landscape
     from eval.response.mixing_law import MixingLaw as MixingLaw
     from eval.response.mixing_law import Proxies as Proxies
     from eval.response.mixing_law import fit_law as fit_law
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from eval.stats.multiplicity import benjamini_yekutieli as benjamini_yekutieli
     from eval.stats.multiplicity import holm as holm
     from eval.stats.nested import nested_delta as nested_delta
+    from eval.structure import Structure as Structure
     from eval.vision.ask import Ask as Ask
     from eval.vision.benchmarks import Benchmark as Benchmark
     from eval.vision.blindness import Blindness as Blindness
@@ -99,6 +101,7 @@ __getattr__, __all__ = lazy(
         "Instructions": "world.captions",
         "Interval": "stats.margins",
         "Ladder": "ladder",
+        "Landscape": "response.landscape",
         "Language": "language.language",
         "Milestone": "probe.milestone",
         "MixingLaw": "response.mixing_law",
@@ -117,6 +120,7 @@ __getattr__, __all__ = lazy(
         "Scorer": "answers.scoring",
         "Scores": "answers.scoring",
         "Summary": "answers.choices",
+        "Structure": "structure",
         "Surface": "response.surface",
         "TokenBudget": "batching",
         "Traces": "vision.traces",

@@ -94,6 +94,9 @@ def measure(stage: Stage, inputs: Mapping[str, Path], out: Path, again: Literal[
     shutil.rmtree(work, ignore_errors=True)
     (work / "payload").mkdir(parents=True)
     started, clock = time.time(), time.monotonic()
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar for each model that is loaded says nothing
     try:
         with foreground(settled.tag()):
             settled.run(work / "payload", inputs)

@@ -1,0 +1,174 @@
+"""How a study's figures respond to the shares of its mixtures: surface, shapes, optimum, and the runs to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from presight.console import say
+from presight.errors import PresightError, nearest
+from presight.stage import FrozenMap, Labelled, Needs, Stage
+
+if TYPE_CHECKING:
+    from eval.cohort import Cohort
+    from eval.response.replicates import Runs
+
+FILE = "landscape.json"
+NEXT = "next.yaml"  # axes of a recipe
+
+
+class Landscape(Stage):
+    """A quadratic surface of each figure over the shares that its models were mixed by, and what to run next.
+
+    Shares are those that the models' mixtures ask for: label families where they have some, else sources. A share that
+    no mixture varies, and of shares that add up to one the last, is left out. For the figure named by `of` the most
+    informative further mixtures are written as axes of a recipe. What the runs do not determine is said, not guessed.
+    """
+
+    kind = "landscape"
+    version = "1"
+
+    scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(
+        min_length=1, description="$scores[*]: of every model, under one condition"
+    )
+    replicate: str = Field("init", description="the axis of seeds: runs that repeat a mixture")
+    benchmarks: FrozenMap[str, tuple[str, ...]] = Field(
+        FrozenMap(), description="group: its benchmarks; none named: the paper's, and the groups that questions name"
+    )
+    partial: bool = Field(False, description="take the mean of what is there of a group")
+    of: str = Field("all groups", description="the figure whose optimum is looked for")
+    criterion: Literal["optimum", "I", "D"] = Field("optimum", description="of further mixtures; eval.propose")
+    mixtures: int = Field(6, ge=1, description="further mixtures")
+    repeats: int = Field(1, ge=1, description="runs of each")
+    level: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+
+    def design(self) -> str | None:
+        """Whether the mixtures can determine a quadratic surface."""
+        shares = [frozenset(_shares(each.stage).items()) for each in self.scores]
+        names = {name for each in shares for name, _ in each}
+        mixtures, terms = len(set(shares)), 1 + len(names) * (len(names) + 3) // 2
+        said = f"{mixtures} mixtures × {len(shares) // max(mixtures, 1)} runs for the {terms} terms of a surface"
+        return f"{said} over {', '.join(sorted(names))}" if names else None
+
+    def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
+        """Write ``landscape.json``, and ``next.yaml`` where further runs can be chosen.
+
+        Raises:
+            PresightError: as `eval.cohort.Cohort.of`, mixtures without shares, or no figure of that name.
+        """
+        from eval.cohort import Cohort
+
+        table = Cohort.of(self.scores, inputs, self.replicate, self.benchmarks, self.partial)
+        known = [name.partition(" (")[0] for name in table.names]
+        if self.of not in known:
+            raise PresightError("of", f"{self.of!r} is no figure", nearest(self.of, known))
+        by_labels = {tuple(sorted(each.labels.items())): _shares(each.stage) for each in self.scores}
+        shares = [by_labels[tuple(sorted(labels.items()))] for labels in table.labels]
+        figures, sentences = {}, []
+        for name, column in zip(known, table.scores.T, strict=True):
+            runs = _runs(shares, column)
+            figures[name], said, axes = self._figure(runs, name == self.of)
+            sentences += [f"{name}: {each}" for each in said]
+            if axes:
+                (out / NEXT).write_text(axes)
+        for sentence in sentences:
+            say(sentence)
+        found = {"models": _models(table, shares), "figures": figures, "sentences": sentences}
+        (out / FILE).write_text(json.dumps(found, indent=1))
+        (out / "counts.json").write_text(json.dumps({"models": len(table.labels), "figures": len(figures)}))
+
+    def _figure(self, runs: Runs, chosen: bool) -> tuple[dict[str, Any], list[str], str]:
+        """One figure: its record, sentences, and the axes of further runs where it is the chosen one."""
+        from eval.response.optimum import optimum
+        from eval.response.proposals import propose
+        from eval.response.response import respond
+        from eval.response.surface import fit, leave_one_out
+
+        found: dict[str, Any] = {"names": list(runs.names), "mixtures": len(runs.means), "runs": runs.n}
+        said, axes = [], ""
+        for name in runs.names:
+            try:
+                response = respond(runs, name, level=self.level)
+            except PresightError as error:
+                found.setdefault("unsaid", []).append(str(error))
+                said.append(f"its response to {name} cannot be said: {error}")
+                continue
+            found.setdefault("responses", {})[name] = {"verdict": response.verdict, "more_runs": response.more_runs}
+            said.append(response.sentence())
+        try:
+            surface = fit(runs)
+            errors = leave_one_out(runs)
+            found |= {"r2": _finite(surface.r2), "leave_one_out": {key: _finite(each) for key, each in errors.items()}}
+            best = optimum(surface, level=self.level)
+            found["optimum"] = dict(zip(runs.names, best.peak.shares.tolist(), strict=True)) | {
+                "place": best.peak.place,
+                "intervals": {
+                    name: [each.low, each.high] for name, each in zip(runs.names, best.marginals, strict=True)
+                },
+            }
+            said.append(best.sentence())
+            if not errors["quadratic"] < errors["constant"]:
+                said.append("The surface predicts mixtures it has not seen no better than their mean: do not use it.")
+            if chosen:
+                proposal = propose(
+                    surface, self.mixtures, criterion=self.criterion, optimum=best, repeats=self.repeats
+                )
+                axes = proposal.axes(first_seed=1 + max((int(seed) for seed in self._seeds()), default=-1))
+                said.append(proposal.sentence())
+        except PresightError as error:
+            found.setdefault("unsaid", []).append(str(error))
+            said.append(f"its surface cannot be said: {error}")
+        return found, said, axes
+
+    def _seeds(self) -> Iterator[str]:
+        for each in self.scores:
+            if (seed := each.labels.get(self.replicate, "")).isdigit():
+                yield seed
+
+
+def _shares(stage: Stage) -> dict[str, float]:
+    """The shares, in per cent or as they are asked for, of the nearest mixture that a model stands on."""
+    row = [stage]
+    while row:
+        for each in row:
+            if each.kind == "mixture":
+                asked = getattr(each, "families", None) or getattr(each, "sources", {})
+                return {str(name): float(value) for name, value in asked.items() if isinstance(value, int | float)}
+        row = [parent for each in row for parent in each.inputs().values()]
+    return {}
+
+
+def _runs(shares: list[dict[str, float]], scores: Any) -> Runs:
+    """Runs over the shares that vary, as fractions, scores in points.
+
+    Raises:
+        PresightError: no share varies.
+    """
+    from eval.response.replicates import Runs
+
+    names = list(dict.fromkeys(name for each in shares for name in each))
+    rows = [[each.get(name, 0.0) for name in names] for each in shares]
+    whole = {round(sum(row), 6) for row in rows}
+    closed = len(names) > 1 and (whole <= {1.0} or all(abs(each - 100) < 0.5 for each in whole))
+    scale = 1.0 if whole and max(whole) <= 1 else 100.0
+    varied = [place for place in range(len(names)) if len({row[place] for row in rows}) > 1]
+    kept = varied[:-1] if closed and len(varied) > 1 else varied
+    if not kept:
+        raise PresightError("scores", "stand on mixtures of the same shares", "give models of differing mixtures")
+    fractions = [[row[place] / scale for place in kept] for row in rows]
+    return Runs.of(fractions, 100 * scores, [names[place] for place in kept])
+
+
+def _models(table: Cohort, shares: list[dict[str, float]]) -> list[dict[str, Any]]:
+    return [
+        {"labels": labels, "shares": own, **dict(zip(table.names, row, strict=True))}
+        for labels, own, row in zip(table.labels, shares, table.scores.tolist(), strict=True)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return value if value == value and abs(value) != float("inf") else None
