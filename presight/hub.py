@@ -25,10 +25,10 @@ def commit(kind: Literal["dataset", "model"], name: str, revision: str, field: s
         name: ``owner/name``.
         revision: branch, tag or commit.
         field: what asks, for errors.
-        fetch: whether the hub may be asked.
+        fetch: whether the hub may be asked; if not, what was not looked up yet stays as it is.
 
     Raises:
-        PresightError: not looked up yet and not to be now, or no such repository.
+        PresightError: no such repository.
         Unavailable: the hub is out of reach.
     """
     if COMMIT.fullmatch(revision):
@@ -40,8 +40,7 @@ def commit(kind: Literal["dataset", "model"], name: str, revision: str, field: s
     if key in known:
         return str(known[key])
     if not fetch:
-        problem = f"{revision!r} of {name} may change and no commit of it is known yet"
-        raise PresightError(field, problem, "write one, or run online once")
+        return revision  # a plan can be made of it; nothing can have been
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 

@@ -152,10 +152,7 @@ def test_a_labs_own_file_swaps_data_and_questions_of_any_experiment(name, tmp_pa
     assert not any(each.stage.tag() == "eval.SceneQuestions" for each in graph.instances)
 
 
-def test_a_commit_of_zeros_is_no_commit_of_a_hub():
-    """It must be one that a run refuses, not one that could be."""
-    found = [line for path in SHELF.glob("*.yaml") for line in path.read_text().splitlines() if "0" * 40 in line]
-    assert found
-    assert all("0" * 41 not in line for line in found)
-    with pytest.raises(PresightError, match="no commit of it is known yet"):
-        expanded("base", "paper", ["features.repository=facebook/metaclip-b16-fullcc2.5b@main"])
+def test_what_a_branch_names_plans_without_a_network():
+    graph = expanded("base", "paper", ["features.repository=facebook/metaclip-b16-fullcc2.5b@later"])
+    (features,) = {each.stage.repository for each in graph.instances if each.name == "features"}
+    assert features == "facebook/metaclip-b16-fullcc2.5b@later"
