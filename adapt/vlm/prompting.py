@@ -9,12 +9,14 @@ from adapt.vlm.chat import SETTLED
 
 TOKEN = "<image>"  # where a picture stands in a text
 
+# Some harnesses write a picture into the text, in front of the question: it stands where ours does.
 _SAID = """{%- macro said(content) -%}
-{%- if content is string -%}{{ content.strip() }}
+{%- if content is string -%}{{ content.strip().removeprefix('TOKEN').strip() }}
 {%- else -%}{%- for part in content if part['type'] == 'text' -%}{{ part['text'].strip() }}{%- endfor -%}
 {%- endif -%}{%- endmacro -%}
 {%- macro shown(content) -%}
-{%- if content is not string -%}{%- for part in content if part['type'] == 'image' -%}TOKEN{%- endfor -%}
+{%- if content is string -%}{%- if content.strip().startswith('TOKEN') -%}TOKEN{%- endif -%}
+{%- else -%}{%- for part in content if part['type'] == 'image' -%}TOKEN{%- endfor -%}
 {%- endif -%}{%- endmacro -%}
 """.replace("TOKEN", TOKEN)
 _FRONT = "{{- bos_token -}}{%- for message in messages -%}{{- shown(message['content']) -}}{%- endfor -%}"

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from presight import expansion, recipe
-from presight.errors import PresightError
 
 SHELF = Path(__file__).resolve().parents[2] / "recipes" / "see_before_seeing"
 NAMES = sorted(path.stem for path in SHELF.glob("*.yaml"))

@@ -144,6 +144,23 @@ def test_exports_answer_as_what_they_were_made_from(case, tmp_path):
     assert float((other - expected).abs().max()) > 1e-2  # pictures count
 
 
+@pytest.mark.parametrize("template", ["plain", "caption", "chat"])
+def test_a_picture_written_into_the_text_stands_where_ours_does(template, tmp_path):
+    from transformers import AutoTokenizer
+
+    from adapt.vlm.prompting import chat_template
+
+    encoding = Encode(pictures=Given(), encoder=saved_encoder("CLIP", tmp_path / "e")).settle(True)
+    folder, _ = attached(tmp_path, encoding, 9)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "language")
+    tokenizer.chat_template = chat_template(template, tokenizer)
+    parts = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
+    whole = [{"role": "user", "content": f"<image>\n{QUESTION}"}]
+    meant, found = (tokenizer.apply_chat_template(said, tokenize=False) for said in (parts, whole))
+    assert found == meant
+    assert found.count("<image>") == 1
+
+
 def test_another_side_is_interpolated_in_the_export(tmp_path):
     place = saved_encoder("CLIP", tmp_path / "encoder")
     vlm, encoder = attached(tmp_path, Encode(pictures=Given(), encoder=place, side=20).settle(True), 25)
