@@ -67,10 +67,9 @@ class Codec:
         Raises:
             PresightError: it has fewer levels.
         """
-        resampled = resample(np.asarray(waves, np.float32), rate, self.rate)
         found = [
-            self._codes(resampled[start : start + BATCH], levels)
-            for start in progress(range(0, len(resampled), BATCH), "coding sounds")
+            self._codes(resample(np.asarray(waves[start : start + BATCH], np.float32), rate, self.rate), levels)
+            for start in progress(range(0, len(waves), BATCH), "coding sounds")
         ]
         return np.concatenate(found)
 

@@ -93,26 +93,31 @@ def stage_names(package: str) -> list[str]:
 
 def build(cls: type[M], fields: Mapping[str, Any], where: str) -> M:
     """Make a stage or another model, turning a validation fault into one sentence that names field, value and mend."""
-    name = cls.tag() if issubclass(cls, Stage) else cls.__name__
     try:
         return cls(**fields)
     except ValidationError as error:
-        faults = error.errors(include_url=False)
-        ranks = ("extra_forbidden", "value_error")  # of a union's branches, the one that says why
-        first = min(faults, key=lambda fault: (*ranks, fault["type"]).index(fault["type"]))
-        branch = re.compile(r"float|int|str|.*\[.*")
-        location = [str(part) for part in first["loc"] if not branch.fullmatch(str(part))]
-        field = ".".join([where, *location])
-        if first["type"] == "extra_forbidden":
-            known = Resources.model_fields if location[0] == "resources" else set(cls.model_fields) - {"resources"}
-            raise PresightError(field, f"{name} has no such field", nearest(location[-1], known)) from error
-        if first["type"] == "missing":
-            raise PresightError(field, f"{name} needs it and it is not given", "add it") from error
-        value = first["input"]
-        shown = value.tag() if isinstance(value, Stage) else repr(value)
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        mend = f"see `presight schema {name}`" if issubclass(cls, Stage) else "mend it"
-        raise PresightError(field, f"{shown[:80]} {_verdict(message)}", mend) from error
+        raise fault(error, cls, where) from error
+
+
+def fault(error: ValidationError, cls: type[BaseModel], where: str) -> PresightError:
+    """A validation fault of a model as one sentence: field, value, mend."""
+    name = cls.tag() if issubclass(cls, Stage) else cls.__name__
+    faults = error.errors(include_url=False)
+    ranks = ("extra_forbidden", "value_error")  # of a union's branches, the one that says why
+    first = min(faults, key=lambda fault: (*ranks, fault["type"]).index(fault["type"]))
+    branch = re.compile(r"float|int|str|.*\[.*")
+    location = [str(part) for part in first["loc"] if not branch.fullmatch(str(part))]
+    field = ".".join([where, *location])
+    if first["type"] == "extra_forbidden":
+        known = Resources.model_fields if location[0] == "resources" else set(cls.model_fields) - {"resources"}
+        return PresightError(field, f"{name} has no such field", nearest(location[-1], known))
+    if first["type"] == "missing":
+        return PresightError(field, f"{name} needs it and it is not given", "add it")
+    value = first["input"]
+    shown = value.tag() if isinstance(value, Stage) else repr(value)
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    mend = f"see `presight schema {name}`" if issubclass(cls, Stage) else "mend it"
+    return PresightError(field, f"{shown[:80]} {_verdict(message)}", mend)
 
 
 def _verdict(message: str) -> str:

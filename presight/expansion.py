@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from presight.assembly import build, stage_class, topological
+from pydantic import ValidationError
+
+from presight.assembly import build, fault, stage_class, topological
 from presight.errors import PresightError, Unavailable, nearest
 from presight.recipe import Recipe
 from presight.stage import FrozenMap, Labelled, Stage
@@ -125,10 +127,13 @@ class _Expansion:
         built: Cases = []
         for labels, given in cases:
             given["resources"] = {"threads": self.recipe.threads, **given.get("resources", {})}
+            made = build(cls, given, f"stages.{name}")
             try:
-                built.append((labels, build(cls, given, f"stages.{name}").settle(self.fetch)))
+                built.append((labels, made.settle(self.fetch)))
             except Unavailable as error:
                 self.left_out.append(error)
+            except ValidationError as error:  # what only the content of outside data shows
+                raise fault(error, cls, f"stages.{name}") from error
         self.done[name] = built
         return built
 

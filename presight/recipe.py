@@ -95,7 +95,8 @@ def read(name: str, scale: str | None = None, overrides: Sequence[str] = ()) -> 
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file says, laid over the recipe that it extends.
 
-    Fields of a stage and of a scale replace those of the same name, an axis the whole axis; what is null is taken out.
+    A stage's fields replace those of the same name, an axis the whole axis; a scale is merged into the other's. What
+    is null is taken out. The name is not inherited.
     """
     given = document.read(path)
     if not isinstance(given, dict):
@@ -112,8 +113,8 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str) or not (beneath := path.parent / base).is_file():
         raise PresightError(f"{path}: extends", f"{base!r} is no file beside it", "name a recipe's file from there")
     found = _content(beneath, (*above, path.resolve()))
-    for key in ("stages", "scales"):
-        merged = {name: _merge(found[key].get(name), new) for name, new in content[key].items()}
+    for key, merge in (("stages", _laid_over), ("scales", _merge)):
+        merged = {name: merge(found[key].get(name), new) for name, new in content[key].items()}
         content[key] = {**found[key], **merged}
     content["axes"] = {**found["axes"], **content["axes"]}
     for key in ("axes", "stages", "scales"):
@@ -125,7 +126,18 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         name: {target: change for target, change in changes.items() if target not in taken_out}
         for name, changes in scales.items()
     }
+    found.pop("recipe", None)  # a name is its own, or two recipes would share a folder of runs/ and a root of gc
     return {**found, **content}
+
+
+def _laid_over(old: Any, new: Any) -> Any:
+    """A stage with some of its fields replaced; of ``resources``, which decide no result, some entries."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    both = (
+        {"resources": _merge(old["resources"], new["resources"])} if "resources" in old and "resources" in new else {}
+    )
+    return {**old, **new, **both}
 
 
 def _known(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -166,6 +166,7 @@ def _shorten(config: Any, layers: int) -> None:
     Raises:
         PresightError: it has fewer.
     """
+    config = config.get_text_config()  # of a model that also sees or hears
     if layers > config.num_hidden_layers:
         raise PresightError("layers", f"{layers} of a model of {config.num_hidden_layers}", "give fewer, or none")
     if getattr(config, "layer_types", None):

@@ -183,5 +183,6 @@ def save(engine: Any, out: Path, model: Any = None) -> None:
                 plain = type(model)(model.config)
             plain.load_state_dict(state, assign=True)
             plain.tie_weights()
+            plain.generation_config = model.generation_config  # what ends a reply, of an LM from elsewhere
             plain.save_pretrained(out)
     torch.distributed.barrier()

@@ -13,7 +13,6 @@ from presight.errors import EXIT_DATA, PresightError
 
 FILE = "conversations.jsonl"
 TAGS = ("perception", "reasoning", "other", "")
-ROLES = ("user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,9 @@ class Encode(Encoding, PartedStage):
                 written[done : done + len(prepared), view] = _half(encoder.encode(shown), keys[done:])
             written.flush()
             done += len(prepared)
-            noted.write_text(str(done))
+            partial = noted.with_suffix(".partial")
+            partial.write_text(str(done))
+            partial.replace(noted)
             track.advance(len(prepared))
         del written
         rows.replace(target)
@@ -203,7 +205,7 @@ class Encode(Encoding, PartedStage):
         return len(pictures) * shard // self.parts
 
     def _describe(self, out: Path, pictures: Pictures, encoder: Encoder, called: str) -> None:
-        np.save(out / features.BLANK, encoder.encode([encoder.blank()])[0].astype(np.float16))
+        np.save(out / features.BLANK, _half(encoder.encode([encoder.blank()]), ["of a blank picture"])[0])
         described = {
             "encoder": called,
             "modality": pictures.modality,

@@ -118,6 +118,7 @@ class _Reading:
         self.named: list[tuple[str, str]] = []
         self.worst: list[str] = []  # the first that are broken
         self.mended = self.renamed = self.broken = 0
+        self.sound = 0  # records that could be used, whether a limit leaves them or not
 
     @property
     def counts(self) -> dict[str, int]:
@@ -135,15 +136,17 @@ class _Reading:
             if isinstance(dialogue, Unusable):
                 self._leave(name, str(dialogue), dialogue.kind, dialogue.expected)
                 continue
+            self.sound += 1
             if chosen is not None and number not in chosen:
                 continue
             try:
                 key = self.album.key(dialogue.item, dialogue.image) if dialogue.image is not None else None
             except Unusable as error:
+                self.sound -= 1
                 self._leave(dialogue.item, f"{dialogue.image}: {error}", error.kind, error.expected)
                 continue
             self.mended += dialogue.mended
-            drawn = fraction(self.stage.seed, "split", dialogue.image or dialogue.item)
+            drawn = fraction(self.stage.seed, "split", key or dialogue.item)  # a picture is on one side only
             split = "validation" if drawn < self.stage.validation else "train"
             yield Conversation(self._name(dialogue.item), dialogue.turns, key, split=split)
 
@@ -182,19 +185,19 @@ class _Reading:
             self.worst += [f"{item} ({why})"] if len(self.worst) < 3 else []
         if len(self.named) < NAMED:
             self.named.append((item, why))
-        if not expected and (not self.stage.tolerance or (self.broken >= HOPELESS and not self.names)):
-            raise self._too_many(len(self.names))
+        if not expected and (not self.stage.tolerance or (self.broken >= HOPELESS and not self.sound)):
+            raise self._too_many()
 
     def check(self, kept: int) -> None:
         """Refuse a result with too much left out, or nothing kept."""
-        if self.broken > self.stage.tolerance * (kept + self.broken):
-            raise self._too_many(kept)
+        if self.broken > self.stage.tolerance * (self.sound + self.broken):
+            raise self._too_many()
         if not kept:
             mend = "give conversations with one image each, or with text alone"
             raise PresightError("path", f"holds {self.left.total()} records, none of which can be used", mend)
 
-    def _too_many(self, kept: int) -> PresightError:
-        problem = f"{self.broken} of {kept + self.broken} records cannot be used, as {'; '.join(self.worst)}"
+    def _too_many(self) -> PresightError:
+        problem = f"{self.broken} of {self.sound + self.broken} records cannot be used, as {'; '.join(self.worst)}"
         return PresightError("path", problem, "mend them, name the right folder in images, or raise tolerance")
 
 

@@ -205,6 +205,7 @@ def text_norm(language: Any) -> float:
 
 def _language(folder: Path) -> tuple[Any, Any]:
     """A causal LM in float32, and its tokenizer."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -214,6 +215,6 @@ def _language(folder: Path) -> tuple[Any, Any]:
         if known["missing_keys"]:
             raise ValueError("weights are missing")  # transformers would draw them at random
         return language, AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         mend = "save causal LM and tokenizer there with save_pretrained"
         raise PresightError(str(folder), "transformers cannot load an LM from it", mend) from error

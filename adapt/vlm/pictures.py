@@ -49,7 +49,7 @@ def picture(name: str, content: bytes) -> Image:
             if not opened.has_transparency_data:
                 return opened.convert("RGB")
             cut_out = opened.convert("RGBA")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise whatever they like
         raise PresightError(name, "cannot be read as an image", "mend it, or take it off the list") from error
     ground = Image.new("RGBA", cut_out.size, "white")
     return Image.alpha_composite(ground, cut_out).convert("RGB")

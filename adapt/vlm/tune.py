@@ -56,7 +56,7 @@ class Tune(Stage):
     context: int = Field(2048, ge=8, description="tokens of a row of conversations; of one, what is over is cut off")
     items: int | None = Field(None, ge=1, description="conversations used; smaller choices are part of larger ones")
     fraction: float | None = Field(None, gt=0, le=1, description="share of the conversations used, instead")
-    seed: int = Field(0, ge=0, description="of what is drawn, and of the order")
+    seed: int = Field(0, ge=0, description="of the order, and of a fresh projector")
     decay: float = Field(0.0, ge=0, description="weight decay of matrices")
     clip: float = Field(1.0, ge=0, description="gradient norm; 0 is none")
     dtype: Literal["fp32", "bf16"] = Field("fp32", description="of weights and arithmetic")

@@ -106,7 +106,7 @@ class Tuning:
         line: dict[str, Any] = {
             "step": state.step,
             "samples": state.items,
-            "tokens": state.ledger["tokens"][0],
+            "tokens": state.ledger.get("tokens", [0])[0],
             "learning_rate": rate,
         }
         if not share.learnt:

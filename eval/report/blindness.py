@@ -61,7 +61,7 @@ def _models(sheet: Sheet, result: Result, place: str) -> str:
             cells.append(_contrast(known[name]) if name in known else "")
         rows.append(("" if established else "open", cells))
     caption = (
-        f"{escape(place)}: the same questions with the right picture less those with another sight, paired by items "
+        f"{escape(place)}: the same questions under two conditions, the first less the second, paired by items "
         "and seeds. Thin lines: 95\u00a0% intervals over seeds and items; filled: above or below nought also after "
         "Holm over all contrasts. What is right without a picture, beyond chance, is the language prior: the table "
         f"has it. {sheet.cards([result.card])}"
@@ -74,7 +74,7 @@ def _models(sheet: Sheet, result: Result, place: str) -> str:
         *(f"{escape(name)}, %" for name in conditions),
         *(escape(name) for name in contrasts),
     ]
-    chosen = _plot(drawn, slug("blindness", place), place, 1 - result.record["level"])
+    chosen = _plot(drawn, slug("blindness", result.card[:8], place), place, 1 - result.record["level"])
     return f"<h3>{escape(place)}</h3>" + sheet.figure([chosen], caption, legend) + table(head, rows)
 
 
@@ -104,6 +104,6 @@ def _plot(figures: list[Mapping[str, Any]], element: str, place: str, alpha: flo
             }
             hover = f"{text(part['task'])}, {text(name)}<br>{text(found['sentence'])}<extra></extra>"
             whisker(figure, y, (limits[0], limits[1], limits[2]), colour, marker=marker, hover=hover)
-    rowwise(figure, rows, "right picture less the other sight, points")
+    rowwise(figure, rows, "the first condition less the second, points")
     upright(figure, 0.0, "no difference")
     return plot(figure, element, f"What {place} owes to the picture", rows.height)

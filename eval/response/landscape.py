@@ -48,7 +48,10 @@ class Landscape(Stage):
 
     def design(self) -> str | None:
         """Whether the mixtures can determine a quadratic surface."""
-        shares = [frozenset(_shares(each.stage).items()) for each in self.scores]
+        try:
+            shares = [frozenset(_shares(each.stage).items()) for each in self.scores]
+        except PresightError:
+            return None  # the run says why
         names = {name for each in shares for name, _ in each}
         mixtures, terms = len(set(shares)), 1 + len(names) * (len(names) + 3) // 2
         said = f"{mixtures} mixtures × {len(shares) // max(mixtures, 1)} runs for the {terms} terms of a surface"
@@ -70,8 +73,8 @@ class Landscape(Stage):
         shares = [by_labels[tuple(sorted(labels.items()))] for labels in table.labels]
         figures, sentences = {}, []
         for name, column in zip(known, table.scores.T, strict=True):
-            runs = _runs(shares, column)
-            figures[name], said, axes = self._figure(runs, name == self.of)
+            runs, held, rest = _runs(shares, column)
+            figures[name], said, axes = self._figure(runs, held, rest, name == self.of)
             sentences += [f"{name}: {each}" for each in said]
             if axes:
                 (out / NEXT).write_text(axes)
@@ -81,7 +84,9 @@ class Landscape(Stage):
         (out / FILE).write_text(json.dumps(found, indent=1))
         (out / "counts.json").write_text(json.dumps({"models": len(table.labels), "figures": len(figures)}))
 
-    def _figure(self, runs: Runs, chosen: bool) -> tuple[dict[str, Any], list[str], str]:
+    def _figure(
+        self, runs: Runs, held: Mapping[str, float], rest: str, chosen: bool
+    ) -> tuple[dict[str, Any], list[str], str]:
         """One figure: its record, sentences, and the axes of further runs where it is the chosen one."""
         from eval.response.optimum import optimum
         from eval.response.proposals import propose
@@ -117,7 +122,8 @@ class Landscape(Stage):
                 proposal = propose(
                     surface, self.mixtures, criterion=self.criterion, optimum=best, repeats=self.repeats
                 )
-                axes = proposal.axes(first_seed=1 + max((int(seed) for seed in self._seeds()), default=-1))
+                first = 1 + max((int(seed) for seed in self._seeds()), default=-1)
+                axes = proposal.axes(first, held, rest)
                 said.append(proposal.sentence())
         except PresightError as error:
             found.setdefault("unsaid", []).append(str(error))
@@ -131,19 +137,32 @@ class Landscape(Stage):
 
 
 def _shares(stage: Stage) -> dict[str, float]:
-    """The shares, in per cent or as they are asked for, of the nearest mixture that a model stands on."""
+    """The shares, in per cent, that the nearest mixture which a model stands on asks for.
+
+    Those of families are per cent; those of sources are made to add up, as they are when they are mixed.
+
+    Raises:
+        PresightError: a share is a bound and no number.
+    """
     row = [stage]
     while row:
         for each in row:
             if each.kind == "mixture":
-                asked = getattr(each, "families", None) or getattr(each, "sources", {})
-                return {str(name): float(value) for name, value in asked.items() if isinstance(value, int | float)}
+                families = getattr(each, "families", None)
+                asked = families or getattr(each, "sources", {})
+                for name, value in asked.items():
+                    if not isinstance(value, int | float):
+                        problem = f"a mixture bounds {name} and does not say its share"
+                        raise PresightError("scores", problem, "give models of mixtures whose shares are numbers")
+                whole = 1.0 if families else sum(asked.values()) / 100
+                return {str(name): float(value) / whole for name, value in asked.items()}
         row = [parent for each in row for parent in each.inputs().values()]
     return {}
 
 
-def _runs(shares: list[dict[str, float]], scores: Any) -> Runs:
-    """Runs over the shares that vary, as fractions, scores in points.
+def _runs(shares: list[dict[str, float]], scores: Any) -> tuple[Runs, dict[str, float], str]:
+    """Runs over the shares that vary, as fractions, scores in points; the shares held fixed, in per cent, and the one
+    that is whatever the others leave.
 
     Raises:
         PresightError: no share varies.
@@ -152,15 +171,15 @@ def _runs(shares: list[dict[str, float]], scores: Any) -> Runs:
 
     names = list(dict.fromkeys(name for each in shares for name in each))
     rows = [[each.get(name, 0.0) for name in names] for each in shares]
-    whole = {round(sum(row), 6) for row in rows}
-    closed = len(names) > 1 and (whole <= {1.0} or all(abs(each - 100) < 0.5 for each in whole))
-    scale = 1.0 if whole and max(whole) <= 1 else 100.0
-    varied = [place for place in range(len(names)) if len({row[place] for row in rows}) > 1]
+    closed = len(names) > 1 and all(abs(sum(row) - 100) < 0.5 for row in rows)
+    varied = [place for place in range(len(names)) if len({round(row[place], 9) for row in rows}) > 1]
     kept = varied[:-1] if closed and len(varied) > 1 else varied
     if not kept:
         raise PresightError("scores", "stand on mixtures of the same shares", "give models of differing mixtures")
-    fractions = [[row[place] / scale for place in kept] for row in rows]
-    return Runs.of(fractions, 100 * scores, [names[place] for place in kept])
+    fractions = [[row[place] / 100 for place in kept] for row in rows]
+    held = {name: rows[0][place] for place, name in enumerate(names) if place not in varied}
+    rest = names[varied[-1]] if kept != varied else ""
+    return Runs.of(fractions, 100 * scores, [names[place] for place in kept]), held, rest
 
 
 def _models(table: Cohort, shares: list[dict[str, float]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,16 +41,24 @@ class Proposal:
     before: float
     after: float
 
-    def axes(self, first_seed: int = 0) -> str:
+    def axes(self, first_seed: int = 0, held: Mapping[str, float] | None = None, rest: str = "") -> str:
         """The axes of a recipe, as YAML: mixtures with shares in per cent, and a pretraining seed for each repeat.
 
         Give it as ``families: $mixture`` (or ``sources:``) and ``seed: $init``. Where a mixture was run before, begin
         at a seed that was not used.
+
+        Args:
+            first_seed: of the repeats.
+            held: shares in per cent that no run varied; they belong to the mixtures as much.
+            rest: the share that is whatever the others leave of 100; empty: there is none.
         """
         lines = ["axes:", "  mixture:"]
         for place, row in enumerate(self.shares):
-            each = ", ".join(f"{name}: {100 * share:.6g}" for name, share in zip(self.names, row, strict=True))
-            lines.append(f"    next{place + 1}: {{{each}}}")
+            each = {name: 100 * share for name, share in zip(self.names, row, strict=True)} | dict(held or {})
+            if rest:
+                each[rest] = max(0.0, 100 - sum(each.values()))
+            written = ", ".join(f"{name}: {share:.6g}" for name, share in each.items())
+            lines.append(f"    next{place + 1}: {{{written}}}")
         seeds = ", ".join(str(first_seed + repeat) for repeat in range(self.repeats))
         return "\n".join([*lines, f"  init: [{seeds}]", ""])
 

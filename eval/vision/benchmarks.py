@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from eval.vision.columns import SEVERAL
 from eval.vision.suite import COMMIT, Entry, benchmark
 from presight import index
 from presight.console import Track, say
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from eval.vision.items import Item
 
 SKIPPED = "skipped.json"
-SEVERAL = "is about several pictures"  # what no model here is shown
 
 
 class Benchmark(Stage):
@@ -95,16 +96,18 @@ class Benchmark(Stage):
         folder = self._folder(entry)
         skipped: dict[str, str] = {}
         drafts = self._drafts(entry, folder, skipped)
-        broken, whole = len(skipped), len(drafts) + len(skipped)
+        whole = len(drafts) + len(skipped)
+        unread = sum(why != SEVERAL for why in skipped.values())  # of all, whatever the limit
         chosen = _drawn(drafts, self.limit)
         with Writer(out) as writer:
             items.write(out, self._items(entry, folder, drafts, chosen, writer, skipped))
         several = sum(why == SEVERAL for why in skipped.values())
         self._report(out, entry, whole, several, skipped)
-        wrong = len(skipped) - several
-        if wrong > self.tolerance * (len(chosen) + broken):
+        unseen = len(skipped) - several - unread  # of those that were drawn
+        if unread > self.tolerance * whole or unseen > self.tolerance * len(chosen):
             name, why = next((name, why) for name, why in skipped.items() if why != SEVERAL)
-            problem = f"{wrong} questions of {len(chosen) + broken} are broken, first {name}, which {why}"
+            many = f"{unread} of {whole}" if unread > self.tolerance * whole else f"{unseen} of {len(chosen)}"
+            problem = f"{many} questions are broken, first {name}, which {why}"
             raise PresightError(self.name, problem, "fetch the data again, or raise tolerance")
 
     def _folder(self, entry: Entry) -> Path:
@@ -241,8 +244,15 @@ def _drawn(drafts: Mapping[int, Draft], limit: int | None) -> set[int]:
     bound: dict[str, list[int]] = {}
     for number, each in drafts.items():
         bound.setdefault(str(each.facts.get(CIRCLE) or each.facts.get(PAIR) or each.item), []).append(number)
+    order = sorted(bound, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest())
+    turns: Counter[str] = Counter()
+    ranked = []
+    for name in order:  # parts take turns, or small ones would be left with too few to say anything
+        task = drafts[bound[name][0]].task
+        ranked.append((turns[task], len(ranked), name))
+        turns[task] += 1
     kept: set[int] = set()
-    for name in sorted(bound, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest()):
+    for *_, name in sorted(ranked):
         if len(kept) >= limit:
             break
         kept |= set(bound[name])

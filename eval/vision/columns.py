@@ -15,6 +15,7 @@ from eval.vision.suite import PART, Case, Entry
 FIELD = re.compile(r"\{(\w+)\}")
 LETTERED = re.compile(r"^\(?([A-Z])[.):]\s+(.*\S)\s*$")
 INSTRUCTION = re.compile(r"(?i)^please answer directly\b")  # how RealWorldQA ends its questions
+SEVERAL = "is about several pictures"  # what no model here is shown
 NUMBERED = re.compile(r"\s*<image (\d+)>\s*")  # where MMMU sets a picture into its text
 LONGEST = 10_000  # characters of a list written as text
 
@@ -138,7 +139,7 @@ def _options(entry: Entry, row: Mapping[str, Any]) -> tuple[str, ...]:
     if not found:
         raise ValueError("has no options")
     if any(NUMBERED.search(each) for each in found):
-        raise ValueError("has options that are pictures")
+        raise ValueError(SEVERAL)  # the question's own and the options'
     return found
 
 

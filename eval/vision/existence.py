@@ -80,6 +80,10 @@ class Existence(Stage):
             if place:
                 declared = self.declared if name == "path" else None
                 found[name] = declared or index.content(Path(place).expanduser())
+        if self.path and self.annotations:
+            folder = Path(self.path).expanduser().resolve()
+            if not (file := (folder / self.annotations).resolve()).is_relative_to(folder):  # not in path's digest
+                found["annotations"] = index.content(file)
         return found
 
     def estimate(self) -> Cost:
@@ -105,6 +109,12 @@ class Existence(Stage):
             items.write(out, _items(made, {each.sight.name: each.sight.name for each in made}))
             self._report(out, made, {})
         else:
+            if self.wordnet:
+                from adapt.datasets import package
+                from eval.vision.vocabulary import ROLE
+
+                if package(ROLE, False) != self.content["wordnet"]:
+                    raise PresightError("wordnet", "its package changed since it was planned", "run again")
             self._from_folder(out, apart, Nouns.of_package() if self.wordnet else None)
 
     def _choices(

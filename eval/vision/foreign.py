@@ -9,6 +9,7 @@ on the first question that is asked.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,8 @@ def foreign(folder: Path, pictures: Sequence[Path], gpus: int, batch_tokens: int
     Raises:
         PresightError: transformers cannot load them, or the pictures are sounds.
     """
+    from adapt.vlm import efficientnet, encoders, llava
+    from adapt.vlm import model as vlm
     from adapt.vlm.pictures import Pictures
     from eval.answers.cache import code_digest, model_digest
     from eval.vision import seeing, whole
@@ -107,7 +110,8 @@ def foreign(folder: Path, pictures: Sequence[Path], gpus: int, batch_tokens: int
         raise PresightError("pictures", "are sounds, which the model does not hear", "give images")
     look = Pixels(model, processor, held)
     scorer = whole.Either(model, processor.tokenizer, look.empty, batch_tokens)
-    code = code_digest(Path(__file__), Path(whole.__file__), Path(seeing.__file__))
+    ours = (encoders, efficientnet, llava, vlm)  # what is shown, and what exports of ours compute
+    code = code_digest(*(Path(str(module.__file__)) for module in (sys.modules[__name__], whole, seeing, *ours)))
     facts = {"modality": "image", "encoder": "its own", "template": "chat" if look.chat else "plain"}
     return seeing.Sighted(scorer, look, f"{model_digest(folder)[:24]}-{code[:16]}", facts)
 

@@ -99,9 +99,10 @@ def _coco(folder: Path, annotations: str | None) -> Collection:
 def _ade20k_150(folder: Path) -> Collection:
     """The scene-parsing set: a picture of class numbers for each image, their names in a table."""
     names = {}
-    for line in (folder / CLASSES).read_text(encoding="utf-8").splitlines():
-        number, *_, name = line.split("\t")
-        if number.strip().isdigit():
+    for line in (folder / CLASSES).read_text(encoding="utf-8", errors="replace").splitlines():
+        number, _, rest = line.partition("\t")
+        name = rest.rpartition("\t")[2]
+        if number.strip().isdigit() and name:
             names[int(number)] = _words(name)
     where, pictures = _places(folder / "images"), []
     for path in progress(sorted((folder / "annotations").rglob("*.png")), "outlines"):

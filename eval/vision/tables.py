@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,9 @@ def contents(value: Any, table: Path, folder: Path) -> list[bytes]:
             return [value["bytes"]]
         return contents(value.get("path"), table, folder)
     if isinstance(value, str):
-        root = folder.resolve()
+        root = os.path.abspath(folder)  # as it is written: files of the hub are links out of their snapshot
         for between in FOLDERS:
-            path = (table.parent / between / value).resolve()
+            path = Path(os.path.normpath(os.path.join(os.path.abspath(table.parent), between, value)))
             if path.is_relative_to(root) and path.is_file():
                 return [path.read_bytes()]
         raise ValueError(f"its picture {value!r} is not here")

@@ -13,6 +13,8 @@ import yaml
 
 OTHER = "other"  # the kind that is not asked
 
+TABLE = Path(__file__).with_name("vocabulary.yaml")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -97,7 +99,7 @@ class Vocabulary:
 @lru_cache(maxsize=1)
 def table() -> dict[str, Any]:
     """``vocabulary.yaml`` as it stands."""
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("vocabulary.yaml").read_text("utf-8"))
+    loaded: dict[str, Any] = yaml.safe_load(TABLE.read_text("utf-8"))
     return loaded
 
 

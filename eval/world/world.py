@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -70,7 +71,7 @@ class World(Stage):
         digests, missing = packages.digests([ROLE], fetch)
         for error in missing.values():
             raise Unavailable(error.field, error.problem, error.mend)
-        return self.changed(content=digests[ROLE])
+        return self.changed(content=_content(digests[ROLE]))
 
     def estimate(self) -> Cost:
         """Scenes drawn."""
@@ -122,8 +123,9 @@ class World(Stage):
         if self.sample == "shapes":
             return shapes()
         fetched = packages.fetch(ROLE)
-        if fetched.digest != self.content:
-            raise PresightError("sample", "its packages changed since it was planned", "run again")
+        if _content(fetched.digest) != self.content:
+            problem = "its packages, or the table of what they show, changed since it was planned"
+            raise PresightError("sample", problem, "run again")
         return emoji(fetched)
 
     def _described(self, composer: Composer) -> dict[str, Any]:
@@ -171,3 +173,10 @@ class World(Stage):
                     track.advance()
 
             truth.write(out, drawn(), {"side": self.side})
+
+
+def _content(packages: str) -> str:
+    """Digest of the objects' pictures and names, and of the table that says what they are."""
+    from eval.world import vocabulary
+
+    return hashlib.sha256(packages.encode() + vocabulary.TABLE.read_bytes()).hexdigest()

@@ -84,13 +84,14 @@ def measure(stage: Stage, inputs: Mapping[str, Path], out: Path, again: Literal[
     from presight import card
     from presight.console import foreground
 
-    settled, work = stage.settle(fetch=False), out.with_name(f".{out.name}.work")
+    settled = stage.settle(fetch=False)
     if out.exists():
         known = card.read(out) if again == "keep" else None
         if known and known["artifact"] == settled.fingerprint:
             return out
         what = "is there already" if again == "refuse" else "is there already, of other fields or files"
         raise PresightError(str(out), what, "name another folder, or delete it")
+    work = out.with_name(f".{out.name}.work")
     shutil.rmtree(work, ignore_errors=True)
     (work / "payload").mkdir(parents=True)
     started, clock = time.time(), time.monotonic()

@@ -227,9 +227,35 @@ def test_sources_that_add_up_leave_one_out_and_shares_are_of_the_nearest_mixture
         model(n, [0.02 * code] * 4, mixture=Mixed(sources=FrozenMap({"code": code, "web": 100 - code})))
         for n, code in enumerate((0.0, 25.0, 50.0, 75.0, 100.0))
     ]
-    _, found, _ = landscape(tmp_path, scores)
+    _, found, out = landscape(tmp_path, scores)
+    import yaml
+
+    further = yaml.safe_load((out / NEXT).read_text())["axes"]["mixture"]
+    assert all(each.keys() == {"code", "web"} and abs(sum(each.values()) - 100) < 1e-3 for each in further.values())
     assert found["figures"]["all groups"]["names"] == ["code"]
     assert found["models"][1]["shares"] == {"code": 25.0, "web": 75.0}
+
+
+def test_what_is_held_fixed_is_part_of_further_mixtures(tmp_path):
+    import yaml
+
+    scores = [
+        model(n, [0.02 * visual] * 4, mixture=Mixed(families=FrozenMap({"reasoning": 60.0, "visual": visual})))
+        for n, visual in enumerate((0.0, 0.5, 1.0, 5.0, 10.0))
+    ]
+    _, found, out = landscape(tmp_path, scores)
+    assert found["models"][2]["shares"] == {"reasoning": 60.0, "visual": 1.0}  # of families, always per cent
+    further = yaml.safe_load((out / NEXT).read_text())["axes"]["mixture"]
+    assert {each["reasoning"] for each in further.values()} == {60}
+    assert all(0 <= each["visual"] <= 10 for each in further.values())
+
+
+def test_parts_of_sources_are_shares_and_bounds_are_refused(tmp_path):
+    scores = [
+        model(n, [0.1 * n] * 4, mixture=Mixed(sources=FrozenMap({"code": float(n), "web": float(4 - n)})))
+        for n in range(5)
+    ]
+    assert landscape(tmp_path, scores)[1]["models"][1]["shares"] == {"code": 25.0, "web": 75.0}
 
 
 def test_models_of_one_mixture_have_no_landscape(tmp_path):

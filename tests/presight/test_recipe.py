@@ -310,12 +310,24 @@ def test_a_recipe_is_laid_over_the_one_that_it_extends(over):
         """
     )
     base = yaml.safe_load(BASE)
-    assert (read.name, read.description, read.hypothesis) == ("base", "what it is about", "more is more")
+    assert (read.name, read.description, read.hypothesis) == ("toy", "what it is about", "more is more")
     assert read.axes == {"init": {"0": 0, "1": 1}, "mixture": {"math": {"math": 1}}}
     assert read.stages == base["stages"] | {
         "lm": {"stage": "toys.Number", "shares": "$mixture", "value": 2},
         "more": {"stage": "toys.Number", "value": 1},
     }
+
+
+def test_a_field_is_replaced_whole_and_resources_by_entry(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "stages: {mix: {stage: toys.Number, shares: {web: 1, code: 1}, resources: {threads: 2, gpus: 1}}}\n"
+    )
+    text = "extends: base.yaml\nstages: {mix: {shares: {math: 1}, resources: {gpus: 4}}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    read = recipe.read(str(tmp_path / "mine.yaml"))
+    assert read.name == "mine"  # else it would take its base's place under runs/
+    assert read.stages["mix"]["shares"] == {"math": 1}
+    assert read.stages["mix"]["resources"] == {"threads": 2, "gpus": 4}
 
 
 def test_scales_are_merged_by_field(over):

@@ -308,8 +308,8 @@ def test_a_model_of_the_hub_is_pinned_and_fetched_once(elsewhere, tmp_path, monk
     monkeypatch.setenv("PRESIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    with pytest.raises(PresightError, match="repository: 'main' of lab/lm may change"):
-        Checkpoint(repository="lab/lm").settle(fetch=False)
+    assert Checkpoint(repository="lab/lm").settle(fetch=False).repository == "lab/lm@main"  # good enough to plan with
+    assert asked == []
     stage = Checkpoint(repository="lab/lm").settle(fetch=True)
     assert stage.repository == f"lab/lm@{'a' * 40}"
     assert Checkpoint(repository="lab/lm").settle(fetch=False) == stage

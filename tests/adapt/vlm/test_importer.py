@@ -231,3 +231,22 @@ def test_images_may_be_declared_and_may_be_none(place):
         with pytest.raises(PresightError) as error:
             Conversations(**given).settle(fetch=False)
         assert said in str(error.value)
+
+
+def test_a_limit_does_not_turn_few_broken_records_into_many(place):
+    found = [talk(f"{n}", f"coco/{n % 12}.png") for n in range(500)] + [talk("mute", answer="")]
+    _, _, counts = made(place, found, limit=5, tolerance=0.01)
+    assert counts["conversations"] == 5
+    with pytest.raises(PresightError, match="1 of 501 records cannot be used"):
+        made(place, found, "strict", limit=5, tolerance=0.001)
+
+
+def test_one_picture_under_two_paths_is_on_one_side_only(place):
+    (place / "images" / "coco" / "twin").mkdir()
+    for number in range(12):
+        (place / "images" / "coco" / "twin" / f"{number}.png").write_bytes(png(number))
+    found = [talk(f"{n} {way}", f"coco/{way}{n}.png") for n in range(12) for way in ("", "twin/")]
+    _, out, _ = made(place, found, validation=0.5)
+    sides = [{each.picture for each in conversations.read(out, split)} for split in ("train", "validation")]
+    assert all(sides)
+    assert not sides[0] & sides[1]

@@ -195,13 +195,19 @@ def test_a_stage_is_written_down_whole():
         ({}, True, "sources: none is named"),
         ({"datasets": {"a/b": "lab/text"}}, True, r"datasets\.a/b: is no name for a source's folder"),
         ({"datasets": {"mine": "lab/text"}, "paths": {"mime": "/a"}}, True, r"paths\.mime: .*did you mean mine\?"),
-        ({"datasets": {"mine": "lab/text"}}, False, r"datasets\.mine\.revision: 'main' of lab/text may change"),
         ({"datasets": {"mine": "lab/none"}}, True, r"datasets\.mine\.revision: the hub shows no lab/none@main"),
     ],
 )
 def test_settling_says_what_is_wrong(fields, fetch, words):
     with pytest.raises(PresightError, match=words):
         Hub(**fields).settle(fetch)
+
+
+def test_what_a_branch_names_can_be_planned_before_it_is_pinned(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRESIGHT_CACHE", str(tmp_path))
+    (dataset,) = Hub(datasets={"mine": "lab/text"}).settle(False).datasets.values()
+    assert dataset.revision == "main"
+    assert not dataset.pinned
 
 
 def test_a_hub_out_of_reach_is_unavailable(monkeypatch):

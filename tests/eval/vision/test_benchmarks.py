@@ -12,7 +12,8 @@ from PIL import Image
 
 from adapt.vlm.pictures import Pictures
 from eval.vision import items, suite, tables
-from eval.vision.benchmarks import Benchmark
+from eval.vision.benchmarks import Benchmark, _drawn
+from eval.vision.columns import Draft
 from presight import hub
 from presight.errors import PresightError, Unavailable
 
@@ -144,8 +145,54 @@ def test_what_is_broken_is_left_out_by_name(tmp_path):
 
 
 def test_more_that_is_broken_than_tolerated_is_an_error(tmp_path):
-    with pytest.raises(PresightError, match="4 questions of 204 are broken, first ChartQA/00000"):
+    with pytest.raises(PresightError, match="3 of 203 questions are broken, first ChartQA/00000"):
         made(tmp_path / "out", broken_chart(tmp_path), "ChartQA")
+
+
+def test_a_limit_does_not_turn_few_broken_questions_into_many(tmp_path):
+    path, rows = next(iter(CASES["ChartQA"]["files"].items()))
+    kind = Path(path).name
+    mute = [dict(rows[0], answer=None) for _ in range(2)]
+    (tmp_path / "copy").mkdir()
+    pyarrow.parquet.write_table(
+        pa.Table.from_pylist([*mute, *(dict(rows[0]) for _ in range(398))]), tmp_path / "copy" / kind
+    )
+    found, counts = made(tmp_path / "out", tmp_path / "copy", "ChartQA", limit=10)
+    assert (len(found), counts["broken"]) == (10, 2)  # 2 of 400, not 2 of 12
+
+
+def test_options_that_are_pictures_are_about_several(tmp_path):
+    folder = tmp_path / "copy"
+    path, rows = next(iter(CASES["MMMU"]["files"].items()))
+    row = dict(rows[0], id="validation_Art_9", options="['<image 2>', '<image 3>']")
+    (folder / path).parent.mkdir(parents=True)
+    pyarrow.parquet.write_table(pa.Table.from_pylist([rows[0], row]), folder / path)
+    found, counts = made(tmp_path / "out", folder, "MMMU", tolerance=0.0)
+    assert [each.item for each in found] == ["MMMU/validation_Art_1"]
+    assert (counts["several pictures"], counts["broken"]) == (1, 0)
+
+
+def test_parts_take_turns_under_a_limit():
+    drafts = {
+        number: Draft(f"q{number}", f"MME: {'few' if number < 4 else 'many'}", "?", ("a", "b"), 0, "accuracy", "", {})
+        for number in range(100)
+    }
+    kept = _drawn(drafts, 8)
+    assert sum(number < 4 for number in kept) == 4
+    assert len(kept) == 8
+    assert _drawn(drafts, 6) < kept
+
+
+def test_pictures_may_be_links_as_the_hub_lays_them(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "1").write_bytes(png("red"))
+    folder = tmp_path / "snapshot"
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "a.png").symlink_to("../../blobs/1")
+    assert tables.contents("a.png", folder / "data.jsonl", folder) == [png("red")]
+    for value in ("../blobs/1", str(tmp_path / "blobs" / "1"), "images/../../blobs/1"):
+        with pytest.raises(ValueError, match="is not here"):
+            tables.contents(value, folder / "data.jsonl", folder)
 
 
 def test_a_wrong_letter_and_a_table_of_another_kind_are_told(tmp_path):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import pytest
 
 from adapt.vlm.pictures import Pictures
 from eval import World
-from eval.world import truth
+from eval.world import truth, vocabulary
 from eval.world.scenes import PURPOSES, Composer
 from eval.world.world import CHUNK, ROLE
 from presight import packages
@@ -111,11 +112,17 @@ def test_packages_are_asked_for_and_must_stay_as_they_were(monkeypatch, tmp_path
     monkeypatch.setattr(packages, "digests", digests)
     settled = World().settle(fetch=False)
     assert asked == [([ROLE], False)]
-    assert settled.content == "d" * 64
+    table = vocabulary.TABLE.read_bytes()
+    assert settled.content == hashlib.sha256(b"d" * 64 + table).hexdigest()
+    monkeypatch.setattr(vocabulary, "TABLE", tmp_path / "table.yaml")
+    vocabulary.TABLE.write_bytes(table + b"\n")
+    assert World().settle(fetch=False).content != settled.content  # what things are called decides what is asked
+    vocabulary.TABLE.write_bytes(table)
+    asked.pop()
     assert settled.settle(fetch=True) is settled
     assert World(sample="shapes").settle(fetch=True) == World(sample="shapes")
     monkeypatch.setattr(packages, "fetch", lambda role: Fetched(role, {}, "e" * 64, {}))
-    with pytest.raises(PresightError, match="its packages changed"):
+    with pytest.raises(PresightError, match="its packages, or the table"):
         settled.run(tmp_path, {})
     monkeypatch.setattr(
         packages, "digests", lambda *_: ({}, {ROLE: PresightError("npm", "is not there", "install it")})
