@@ -25,15 +25,20 @@ def section(sheet: Sheet) -> str:
 
 
 def verdicts(evidence: Evidence) -> list[tuple[str, bool]]:
-    """A sentence for every contrast over all groups."""
+    """For each set of models what the picture adds over all groups."""
     return [
-        (contrast["sentence"].rstrip("."), contrast["p_holm"] <= 1 - result.record["level"])
+        (f"{evidence.called(figure['labels'])} · {figure['task']}: {told}", established)
         for result in evidence.blindness
         for figure in result.record["figures"]
         if figure["level"] == "overall"
-        for contrast in figure["contrasts"]
-        if contrast["name"].startswith("image use")
+        for told, established in [_told(figure["contrasts"], 1 - result.record["level"])]
     ]
+
+
+def _told(contrasts: list[Mapping[str, Any]], alpha: float) -> tuple[str, bool]:
+    uses = [each for each in contrasts if each["name"].startswith("image use")]
+    said = "; ".join(f"{each['name'].removeprefix('image use, ')} {_points(each)}" for each in uses)
+    return f"the picture adds, {said} points", any(each["p_holm"] <= alpha for each in uses)
 
 
 def _places(sheet: Sheet, result: Result) -> list[str]:
@@ -79,9 +84,13 @@ def _models(sheet: Sheet, result: Result, place: str) -> str:
 
 
 def _contrast(found: Mapping[str, Any]) -> str:
+    return f"{_points(found)}, Holm {p_value(found['p_holm'])}"
+
+
+def _points(found: Mapping[str, Any]) -> str:
     interval = found["interval"]
     limits = f"[{100 * interval['low']:+.1f}, {100 * interval['high']:+.1f}]"
-    return f"{100 * found['estimate']:+.1f} {limits}, Holm {p_value(found['p_holm'])}".replace("-", "−")
+    return f"{100 * found['estimate']:+.1f} {limits}".replace("-", "−")
 
 
 def _plot(figures: list[Mapping[str, Any]], element: str, place: str, alpha: float) -> Plot:
