@@ -246,7 +246,7 @@ def _drawn(drafts: Mapping[int, Draft], limit: int | None) -> set[int]:
         bound.setdefault(str(each.facts.get(CIRCLE) or each.facts.get(PAIR) or each.item), []).append(number)
     order = sorted(bound, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest())
     turns: Counter[str] = Counter()
-    ranked = []
+    ranked: list[tuple[int, int, str]] = []
     for name in order:  # parts take turns, or small ones would be left with too few to say anything
         task = drafts[bound[name][0]].task
         ranked.append((turns[task], len(ranked), name))
