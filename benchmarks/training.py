@@ -1,23 +1,27 @@
 """A training step of ours beside a plain autocast loop and transformers' Trainer: speed, memory, waiting.
 
-    python benchmarks/training.py [--models 7m 33m] [--dtype bf16] [--steps 12] [--rounds 3] [--threads 2]
+    python benchmarks/training.py [--models 7m 33m] [--dtype bf16] [--compiled] [--steps 20] [--threads 2]
                                   [--vocabulary 8192]
 
 All train the same Llama on the same random tokens in one arithmetic with AdamW, on this machine's processor: bf16 if
 that multiplies in it (avx512_bf16, amx_bf16), else ask for fp32: emulation is some eighty times slower. Each
-contestant is a process of its own; rounds alternate between them, and the best median of each counts. Ours is the
-step that ``pretrain.Train`` takes, with losses by source, agreement of ranks and metrics. transformers' Trainer needs
-``pip install accelerate``; without it the table has a line less.
+contestant is a process of its own, and they take turns, a step each, so that whatever else the machine does falls on
+all alike: ratios are medians over the rounds, tokens a second by the median step, shares of the matmul peak, which is
+the best of many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes, with losses by source,
+agreement of ranks and metrics. ``--compiled`` compiles the model of all. The line of kernels says what share of the
+peak a step would have that took no time but in torch's matrix products and attention: no trainer over torch's kernels
+can pass it. transformers' Trainer needs ``pip install accelerate``; without it the table has a line less.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
-import itertools
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +30,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 BATCH = {"7m": (16, 256), "33m": (8, 512), "1m": (16, 256), "tiny": (16, 64)}  # items, tokens an item
+LAP = "@lap "  # before the seconds of a step, among whatever else a contestant prints
+KERNELS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product")
 
 
 def tokens(name: str, vocabulary: int, count: int):
@@ -42,8 +48,24 @@ def fresh(name: str, vocabulary: int):
     return initialise(configuration(name, vocabulary, BATCH[name][1], 0), 0)
 
 
-def presight(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
+class Turns:
+    """A contestant's turns: called between steps, tells what the last took and waits to be asked for another."""
+
+    began = None
+
+    def __call__(self) -> None:
+        """End a step, and begin another when it is asked for."""
+        if self.began is not None:
+            print(f"{LAP}{time.perf_counter() - self.began}", flush=True)
+        if not sys.stdin.readline():
+            sys.exit()
+        self.began = time.perf_counter()
+
+
+def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool, look: bool = False) -> dict:
+    """Ours in turns; or, to ``look`` into it, by itself: its share of waiting, and seconds in torch's kernels."""
     import numpy as np
+    from torch.profiler import ProfilerActivity, profile
 
     from pretrain import engine
     from pretrain.batches import Batch, Items
@@ -63,26 +85,38 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
     engine.begin()
     config = engine.configuration(batch, batch, 1, dtype, 1.0)
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
-    course, speed = Course(0, count * batch, batch, 0), Speed(None, None, "", 1)
+    if compiled:
+        made.compile()
+    course = Course(0, (count + 1) * batch, batch, 0)  # one step more, to look into
+    speed = Speed(None, None, "", 1)
     rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
     run = Run(stage, stage.learning_rate, Path("."), items, None, made, course, rolling, State(), quiet, speed)
-    times, waits = [], []
+    turn, times, waits = Turns(), [], []
     for ready, waited in Items.batches(items, [course.bounds(step) for step in range(count)]):
+        if not look:
+            turn()
         began = time.perf_counter()
         run._step(ready, False)
         times.append(time.perf_counter() - began)
         waits.append(waited)
-    return {"seconds": times[2:], "waited": sum(waits[2:]) / sum(times[2:])}
+    if not look:
+        turn()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        run._step(ready, False)
+    kernels = sum(each.self_cpu_time_total for each in seen.key_averages() if each.key.startswith(KERNELS)) / 1e6
+    return {"waited": sum(waits[2:]) / sum(times[2:]), "kernels": kernels}
 
 
-def plain(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
+def plain(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool) -> dict:
     import torch
 
     model = fresh(name, vocabulary)
+    if compiled:
+        model.compile()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
-    times = []
+    turn = Turns()
     for x in torch.from_numpy(tokens(name, vocabulary, steps + 2)):
-        began = time.perf_counter()
+        turn()
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
             loss = model(input_ids=x, labels=x).loss
         loss.backward()
@@ -90,21 +124,25 @@ def plain(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
         optimizer.step()
         optimizer.zero_grad()
         loss.item()
-        times.append(time.perf_counter() - began)
-    return {"seconds": times[2:]}
+    turn()
+    return {}
 
 
-def trainer(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
+def trainer(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool) -> dict:
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     data = tokens(name, vocabulary, steps + 2)
     rows = [{"input_ids": row, "labels": row} for row in torch.from_numpy(data.reshape(-1, data.shape[2]))]
-    marks = []
+    turn = Turns()
 
     class Clock(TrainerCallback):
+        def on_step_begin(self, *given, **named):
+            if turn.began is None:
+                turn()
+
         def on_step_end(self, *given, **named):
-            marks.append(time.perf_counter())
+            turn()
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
@@ -113,6 +151,7 @@ def trainer(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
             max_steps=steps + 2,
             bf16=dtype == "bf16",
             use_cpu=True,
+            torch_compile=compiled,
             learning_rate=3e-3,
             report_to=[],
             save_strategy="no",
@@ -120,7 +159,7 @@ def trainer(name: str, vocabulary: int, steps: int, dtype: str) -> dict:
             disable_tqdm=True,
         )
         Trainer(fresh(name, vocabulary), settings, train_dataset=rows, callbacks=[Clock()]).train()
-    return {"seconds": [b - a for a, b in itertools.pairwise(marks[1:])]}
+    return {}
 
 
 def memory(name: str, vocabulary: int, chunk: int, dtype: str) -> dict:
@@ -150,27 +189,54 @@ def peak(dtype: str) -> dict:
 CONTESTANTS = {"presight": presight, "plain": plain, "trainer": trainer}
 
 
-def alone(arguments: argparse.Namespace, **wanted: object) -> dict:
-    """Run one contestant in a process of its own."""
+def command(arguments: argparse.Namespace, **wanted: object) -> dict:
+    """One contestant in a process of its own, as arguments of ``subprocess``."""
     threads = {name: str(arguments.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    done = subprocess.run(
-        [sys.executable, "-P", __file__, "--one", json.dumps({**wanted, "dtype": arguments.dtype})],
-        env=os.environ | threads | {"TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return {
+        "args": [sys.executable, "-P", __file__, "--one", json.dumps({**wanted, "dtype": arguments.dtype})],
+        "env": os.environ | threads | {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"},
+        "text": True,
+    }
+
+
+def alone(arguments: argparse.Namespace, **wanted: object) -> dict:
+    """Run one by itself."""
+    done = subprocess.run(**command(arguments, **wanted), capture_output=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turns(arguments: argparse.Namespace, name: str) -> dict[str, list[float]]:
+    """Seconds of each contestant's steps but for its first two, round by round."""
+    wanted = {"name": name, "vocabulary": arguments.vocabulary, "steps": arguments.steps + 1}
+    laps: dict[str, list[float]] = {what: [] for what in CONTESTANTS}
+    with contextlib.ExitStack() as stack:
+        opened = {}
+        for what in CONTESTANTS:
+            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
+            how = command(arguments, what=what, compiled=arguments.compiled, **wanted)
+            process = subprocess.Popen(**how, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            stack.callback(process.kill)
+            opened[what] = process, errors
+        for _ in range(arguments.steps + 2):
+            for what, (process, errors) in opened.items():
+                process.stdin.write("\n")
+                process.stdin.flush()
+                lap = next((line for line in process.stdout if line.startswith(LAP)), None)
+                if lap is None:
+                    errors.seek(0)
+                    raise SystemExit(errors.read())
+                laps[what].append(float(lap.removeprefix(LAP)))
+    return {what: seconds[2:] for what, seconds in laps.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["7m", "33m"], choices=list(BATCH))
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "fp32"])
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -188,22 +254,25 @@ def main() -> None:
     most = alone(arguments, what="peak")["peak"]
     for name in arguments.models:
         batch, item = BATCH[name]
-        best, waited = dict.fromkeys(CONTESTANTS, float("inf")), 0.0
-        for _ in range(arguments.rounds):
-            for what in CONTESTANTS:
-                found = alone(arguments, what=what, name=name, vocabulary=arguments.vocabulary, steps=arguments.steps)
-                best[what] = min(best[what], sorted(found["seconds"])[len(found["seconds"]) // 2])
-                waited = max(waited, found.get("waited", 0.0))
-        flops = shape(name).flops(arguments.vocabulary, item)
+        laps = in_turns(arguments, name)
+        steps = {"name": name, "vocabulary": arguments.vocabulary, "steps": 6}
+        seen = alone(arguments, what="presight", compiled=arguments.compiled, look=True, **steps)
+        kernels = seen["kernels"]
+        flops = shape(name).flops(arguments.vocabulary, item) * batch * item
+        how = ", compiled" if arguments.compiled else ""
         print(
-            f"\n{name}, {arguments.dtype}, {batch} × {item} tokens a step, vocabulary {arguments.vocabulary}, "
-            f"{arguments.threads} threads"
+            f"\n{name}, {arguments.dtype}{how}, {batch} × {item} tokens a step, vocabulary "
+            f"{arguments.vocabulary}, {arguments.threads} threads, peak {most / 1e9:.0f} GFLOP/s"
         )
-        for what, seconds in best.items():
-            rate, ratio = batch * item / seconds, seconds / best["presight"]
-            share = f"{flops * rate / most:.0%} of the matmul peak"
-            print(f"  {what:9} {rate:8.0f} tokens/s   {share}   ours is {ratio:.2f}× as fast", flush=True)
-        print(f"  waiting for data, at most: {100 * waited:.2f} % of the steps' time")
+        for what, seconds in laps.items():
+            ratios = [other / own for other, own in zip(seconds, laps["presight"], strict=True)]
+            low, ratio, high = statistics.quantiles(ratios, n=4)
+            share = f"{flops / min(seconds) / most:.0%} of the matmul peak"
+            rate = f"{batch * item / statistics.median(seconds):8.0f} tokens/s   {share}"
+            print(f"  {what:9} {rate}   ours is {ratio:.2f}× as fast (quartiles {low:.2f} to {high:.2f})", flush=True)
+        rate = f"{batch * item / kernels:8.0f} tokens/s"
+        print(f"  {'kernels':9} {rate}   {flops / kernels / most:.0%} of the matmul peak")
+        print(f"  waiting for data: {100 * seen['waited']:.2f} % of the steps' time")
     for name in arguments.models:
         full, ours = (
             alone(arguments, what="memory", name=name, vocabulary=32768, chunk=chunk)["bytes"] for chunk in (0, 512)
