@@ -28,6 +28,7 @@ DROPPED = "dropped"  # beside the sources: what a stage left out, without its te
 LONGEST_NAME = 200  # bytes of a source's name: file systems take 255, and stages add to it
 FILES = 4  # files a source: the unit that tokenising is cut by
 REPEATS = 500_000  # documents whose hashes are held (100 bytes each, and as many again)
+COMPRESSED = 0.4  # size of text on disk, as a share of its bytes
 PIECE = 20_000  # characters: a novel is many documents, so that the held-out split can take some of each
 
 
@@ -69,7 +70,8 @@ class Sample(Stage):
 
     def estimate(self) -> Cost:
         """Bytes of text, at most."""
-        return Cost(bytes=int(self.megabytes * 1e6) * len(self._roles()))
+        text = int(self.megabytes * 1e6) * len(self._roles())
+        return Cost(bytes=text, disk=int(COMPRESSED * text))
 
     def _roles(self) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}

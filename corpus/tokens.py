@@ -20,6 +20,7 @@ from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 TOKENS = "tokens.json"
 SPLITS = ("train", "heldout")
+BYTES_A_TOKEN = 3.0  # of text, at least: more with larger vocabularies
 
 
 class Tokenize(PartedStage):
@@ -35,8 +36,9 @@ class Tokenize(PartedStage):
     heldout: float = Field(0.03, gt=0, lt=1, description="share of documents never trained on, chosen by their hash")
 
     def estimate(self) -> Cost:
-        """Bytes read."""
-        return Cost(bytes=self.documents.estimate().bytes)
+        """Bytes read, and those of the tokens."""
+        text, words = self.documents.estimate().bytes, getattr(self.tokenizer, "vocabulary", 0)
+        return Cost(bytes=text, disk=int(text / BYTES_A_TOKEN) * (2 if words <= 1 << 16 else 4))
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Tokenise one part of every source."""

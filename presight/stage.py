@@ -31,12 +31,18 @@ class Resources(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a stage is expected to take, for ``plan``: tokens seen, floating-point operations, bytes read, items."""
+    """What a stage is expected to take, for ``plan``: tokens seen, floating-point operations, bytes read, items.
+
+    ``disk`` are the bytes of what it publishes, ``working`` those that it holds beside them until it is done; 0 where
+    they are small, or nobody knows.
+    """
 
     tokens: int = 0
     flops: float = 0.0
     bytes: int = 0
     items: int = 0
+    disk: int = 0
+    working: int = 0
 
 
 class Stage(BaseModel):

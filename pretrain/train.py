@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pretrain.rolling import Checkpoint, Rolling
     from pretrain.run import Spike
 
+MODEL_BYTES, STATE_BYTES = 4, 12  # a parameter: of a published model, and of a state to go on from in float32
+
 
 class Train(Stage):
     """Pretraining on a mixture: from fresh weights, a checkpoint, or on from where a run that kept its state ended.
@@ -84,12 +86,22 @@ class Train(Stage):
     compiled: bool = Field(False, exclude=True, description="torch.compile: half a minute at the start")
 
     def estimate(self) -> Cost:
-        """Tokens that are read and the arithmetic they take."""
+        """Tokens that are read, the arithmetic they take, and the disk that the models and their states fill."""
         whole = self.mixture.estimate().tokens
         tokens = max(0, min(self.until or whole, whole) - self.first(whole))
         size = self.size()
-        each = shape(size).flops(vocabulary(self), getattr(self.mixture, "item", 256)) if size else 0.0
-        return Cost(tokens=tokens, flops=tokens * each)
+        if size is None:
+            return Cost(tokens=tokens)
+        words, model = vocabulary(self), shape(size)
+        each, parameters = model.flops(words, getattr(self.mixture, "item", 256)), model.parameters(words)
+        state = parameters * (STATE_BYTES + (2 if self.dtype == "bf16" else 0))
+        models = 1 + (self.milestones if self.keep_milestones else 0)
+        states = int(self.keep_state)
+        if self.keep_every:
+            models, states = models + tokens // self.keep_every, states + tokens // self.keep_every
+        disk = models * MODEL_BYTES * parameters + states * state
+        # one rolling checkpoint is kept until the next is whole
+        return Cost(tokens=tokens, flops=tokens * each, disk=disk, working=2 * state)
 
     def first(self, whole: int) -> int:
         """Tokens of the mixture that the run it goes on from has read, of ``whole``."""

@@ -17,12 +17,18 @@ from adapt.vlm.pictures import Modality, Pictures
 from presight import hub, index, packages
 from presight.console import Track
 from presight.errors import PresightError, Unavailable
-from presight.stage import Needs, PartedStage, Stage, scratch
+from presight.stage import Cost, Needs, PartedStage, Stage, scratch
 
 if TYPE_CHECKING:
     from adapt.vlm.encoders import Encoder, Prepared
 
 ROLES = {"sample": "model.vision", "resemblyzer": "model.hearing"}  # encoders out of packages
+FEATURES = {  # numbers a picture or clip, places × width, by default: for estimates of the disk
+    "sample": 49 * 1280,
+    "facebook/metaclip-b16-fullcc2.5b": 196 * 768,
+    "facebook/dinov2-giant": 256 * 1536,
+    "facebook/vit-mae-huge": 256 * 1280,
+}
 PLAIN = "log-mel"  # what needs no weights
 IMAGES = ("sample",)  # of the named encoders, those that see; the others hear
 _FILES = ("*.json", "*.safetensors")
@@ -154,6 +160,12 @@ class Encode(Encoding, PartedStage):
         if len(set(views)) != len(views):
             raise ValueError("a view is named twice")
         return views
+
+    def estimate(self) -> Cost:
+        """Pictures, and the disk that their features fill where the encoder's grid is known beforehand."""
+        items = self.pictures.estimate().items
+        name = str(self.repository or self.encoder).partition("@")[0]
+        return Cost(items=items, disk=2 * items * len(self.views) * FEATURES.get(name, 0))
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Encode one stretch of the pictures; what a killed run has finished of it is kept.

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from corpus.documents import FILES, capped, check_name, write_index, write_source
+from corpus.documents import COMPRESSED, FILES, capped, check_name, write_index, write_source
 from corpus.sources import public
 from corpus.sources.records import Ledger
 from presight import index
@@ -98,7 +98,8 @@ class Hub(Stage):
 
     def estimate(self) -> Cost:
         """Bytes of text, at most."""
-        return Cost(bytes=int(self.megabytes * 1e6) * (len(self.sources) + len(self.datasets)))
+        text = int(self.megabytes * 1e6) * (len(self.sources) + len(self.datasets))
+        return Cost(bytes=text, disk=int(COMPRESSED * text))
 
     def supply(self) -> dict[str, int | None]:
         """Tokens of each source at most, before anything is read; None: unknown."""

@@ -35,6 +35,10 @@ class Captions(Stage):
     world: Annotated[Stage, Needs("pictures")]
     seed: int = Field(0, ge=0, description="of the wording")
 
+    def estimate(self) -> Cost:
+        """Captions to train on: one a scene, or clip."""
+        return Cost(items=int(getattr(self.world, "train", 0)))
+
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``conversations.jsonl``.
 

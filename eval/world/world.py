@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROLE = "images.emoji"
 CHUNK = 250  # scenes that a kill may cost
 LEAST = 5  # objects, and words, without which there are too few different scenes
+PIXEL = 0.6  # bytes of a picture's pixel on disk, for estimates
 COMPOSED = "composed of cut-out pictures by chance, not photographed; what is true of them holds by construction"
 
 Group = Literal["General", "Knowledge", "OCR & Chart", "Vision-centric"]
@@ -75,7 +76,8 @@ class World(Stage):
 
     def estimate(self) -> Cost:
         """Scenes drawn."""
-        return Cost(items=sum(self.scenes.values()))
+        scenes = sum(self.scenes.values())
+        return Cost(items=scenes, disk=int(scenes * self.side**2 * PIXEL))
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write the pictures, ``scenes.jsonl``, ``masks.npy`` and ``world.json``.

@@ -66,3 +66,23 @@ def test_a_trunk_in_one_piece_saves_as_much(tiny):
     ]
     assert sum(run.estimate().tokens for run in [piece, *branches]) == (12 + 1 + 2 + 3) * STEP
     assert tokens_alone([piece, *branches]) == (4 + 8 + 15) * STEP
+
+
+def test_the_disk_holds_models_and_what_is_needed_to_go_on(tiny):
+    words, tokens = 512, ITEMS * ITEM
+    model, state = 4 * shape("tiny").parameters(words), 12 * shape("tiny").parameters(words)
+
+    def disk(**fields):
+        found = varied(tiny.train, **fields).estimate()
+        return found.disk, found.working
+
+    assert disk() == (model, 2 * state)
+    assert disk(keep_state=True) == (model + state, 2 * state)
+    assert disk(keep_milestones=True, milestones=5) == (6 * model, 2 * state)
+    assert disk(keep_every=tokens // 2) == (3 * model + 2 * state, 2 * state)
+    assert disk(dtype="bf16")[1] == 2 * 14 * shape("tiny").parameters(words)
+
+
+def test_a_model_takes_the_disk_that_was_foreseen(tiny, lm):
+    found = sum(path.stat().st_size for path in lm.glob("*.safetensors"))
+    assert found == pytest.approx(tiny.train.estimate().disk, rel=0.05)
