@@ -1,5 +1,6 @@
 import csv
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
 from eval.response.mixing_law import Proxies, fit_law, left_out
+from eval.stats.correlation import correlation, correlation_difference
 from presight.errors import PresightError
+
+REGMIX = Path(__file__).parent / "regmix"
 
 
 def proxies(seed, n=64, m=17, domains=17, sd=0.01):
@@ -43,6 +47,40 @@ def test_held_out_mixtures_are_ranked_from_sixty_four_proxies_of_seventeen_sourc
     weights = table.weights({"s0": 1, "s3": 1, "s5": 2})
     assert spearmanr(law.predict(fresh) @ weights, losses(fresh) @ weights).statistic > 0.95
     assert 0.006 < law.misfit.mean() < 0.01  # 0.01 less what 18 of 64 degrees of freedom take
+
+
+@pytest.mark.parametrize(("name", "lowest"), [("proxies", 5.14), ("models", 2.81)])
+def test_the_tables_of_regmix_are_whole(name, lowest):
+    with (REGMIX / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    shares = np.array([[float(row[column]) for column in row if column.startswith("train_")] for row in rows])
+    losses = np.array([float(row["metric/the_pile_pile_cc_val_loss"]) for row in rows])
+    first = 1 if name == "proxies" else 0
+    assert [int(row["index"]) for row in rows] == list(range(first, first + 64))
+    assert shares.shape == (64, 17)
+    assert np.abs(shares.sum(axis=1) - 1).max() < 0.0021  # three decimals each
+    assert (shares >= 0).all()
+    # They were logged as 32-bit numbers and keep 9 decimals or more: with a wrong digit they would be none of these.
+    assert losses == pytest.approx(losses.astype(np.float32).astype(float), abs=6e-10, rel=0)
+    assert lowest < losses.min() < lowest + 0.01
+
+
+def test_regmixs_models_of_1b_are_ranked_by_its_proxies_of_1m():
+    """Published tables, from 64 of the 512 proxies. The share of Pile-CC alone ranks the large models as well."""
+    small, large = (Proxies.read(REGMIX / name, REGMIX / name) for name in ("proxies.csv", "models.csv"))
+    assert small.sources == large.sources
+    law, truth = fit_law(small), large.losses[:, 0]
+    found = law.predict(large.shares)[:, 0]
+    plane = large.shares @ np.linalg.lstsq(small.shares, small.losses[:, 0], rcond=None)[0]
+    alone = -large.shares[:, large.sources.index("the_pile_pile_cc")]
+    ranked = correlation(found, truth)
+    assert ranked.estimate == pytest.approx(0.987, abs=0.003)
+    assert ranked.low > 0.95
+    assert correlation(plane, truth).estimate == pytest.approx(0.908, abs=0.003)
+    assert correlation_difference(found, truth, plane, truth, draws=2000).low > 0
+    assert correlation(alone, truth).estimate == pytest.approx(0.981, abs=0.001)
+    assert correlation_difference(found, truth, alone, truth, draws=2000).low < 0
+    assert correlation(left_out(small, law)[:, 0], small.losses[:, 0]).estimate == pytest.approx(0.912, abs=0.01)
 
 
 def test_leaving_one_out_is_refitting_without_it():
