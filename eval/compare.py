@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from eval.design import Assumed, Design
 from eval.records import KINDS, Result, require_same_items, results
 from presight.errors import PresightError, nearest
 from presight.stage import Labelled, Needs, Stage
@@ -33,25 +34,28 @@ class Compare(Stage):
     along: str = Field("weights", description="the axis that is compared")
     replicate: str = Field("init", description="the axis of seeds: the unit of replication")
     level: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+    expected: float | None = Field(
+        None,
+        exclude=True,
+        description="the difference that is expected, in points; plan says whether it could be seen",
+    )
+    assumed: Assumed = Field(Assumed(), exclude=True, description="of the scores, by plan; it changes no result")
 
     def design(self) -> str | None:
-        """The smallest effect this comparison could detect, and the variances it assumes."""
-        from eval.stats.deltas import minimum_detectable_effect, paired_item_sd
+        """The smallest effect this comparison could detect, what it assumes, whether that sees what is expected."""
+        counts = sorted({each.stage.estimate().items for each in self.scores} - {0})
+        if not counts or (planned := self._planned()) is None:
+            return None
+        line = planned.sentence({f"{items} items": items for items in counts})
+        if self.expected is None:
+            return line
+        places = {items: f"on {items} items" * (len(counts) > 1) for items in counts}
+        return "; ".join([line, *(planned.verdict(self.expected, items, where) for items, where in places.items())])
 
+    def _planned(self) -> Design | None:
+        """The design, if the scores have seeds."""
         seeds = len({each.labels.get(self.replicate) for each in self.scores} - {None})
-        if not seeds:
-            return None
-        lines = []
-        for items in sorted({each.stage.estimate().items for each in self.scores} - {0}):
-            spread = paired_item_sd(0.5, 0.3)
-            effect = minimum_detectable_effect(items, seeds, item_sd=spread, seed_sd=0.02, level=self.level)
-            lines.append(f"{items} items: {100 * effect:.1f} points")
-        if not lines:
-            return None
-        assumed = "accuracy 0.5, item correlation 0.3, s.d. between seeds 2 points, power 0.8"
-        return (
-            f"smallest detectable effect with {seeds} seed{'s' * (seeds > 1)}: {', '.join(lines)} (assumed: {assumed})"
-        )
+        return Design(seeds, self.along, self.level, self.assumed) if seeds else None
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Group, pair, compare; every arm and every difference with its interval."""

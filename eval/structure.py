@@ -42,7 +42,7 @@ class Structure(Stage):
     """
 
     kind = "structure"
-    version = "1"
+    version = "2"
 
     scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(
         min_length=1, description="$scores[*]: of every model, under one condition"
@@ -101,9 +101,10 @@ def structure(
     count = len(set(table.families.tolist()))
     found: dict[str, Any] = {
         "models": [
-            {"labels": labels, **dict(zip(table.names, row, strict=True))}
-            for labels, row in zip(table.labels, table.scores.tolist(), strict=True)
+            {"labels": labels, "family": family, **dict(zip(table.names, row, strict=True))}
+            for labels, family, row in zip(table.labels, table.families.tolist(), table.scores.tolist(), strict=True)
         ],
+        "groups": list(groups),
         "families": count,
         "level": level,
         "correlations": [],

@@ -42,11 +42,16 @@ def _link(graph: Graph, store: Store, folder: Path) -> None:
         _symlink(folder / each.name / each.place if each.labels else folder / each.name, target)
         page = target / "report.html"
         if page.exists():
-            name = "report.html" if each.name == "report" and not each.labels else f"{each.name}-{each.place}.html"
+            name = page_name(each.name, each.place)
             temporary = folder / f".{name}"
             shutil.copyfile(page, temporary)
             temporary.replace(folder / name)
     _symlink(folder / "store", store.root)  # last: a stage may have that name
+
+
+def page_name(stage: str, place: str) -> str:
+    """The file that a stage's report is copied to: ``report.html``, or one named by its place on the axes."""
+    return "report.html" if stage == "report" and not place else f"{stage}-{place}.html"
 
 
 def _symlink(place: Path, target: Path) -> None:
@@ -65,6 +70,8 @@ def register(graph: Graph, store: Store, scale: str | None, overrides: list[str]
     record: dict[str, Any] = {
         "recipe": graph.recipe.name,
         "path": str(graph.recipe.path),
+        "description": graph.recipe.description,
+        "hypothesis": graph.recipe.hypothesis,
         "scale": scale,
         "set": overrides,
         "registered": time.time(),

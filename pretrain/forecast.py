@@ -1,9 +1,10 @@
-"""What the pretraining runs of a recipe will take on its GPUs, and what its chains save."""
+"""What the runs of a recipe that train an LM will take on its GPUs, and what chains of budgets save."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from presight.errors import PresightError
 from pretrain.budget import Layout, Memory, Prediction, memory, predict
@@ -21,7 +22,8 @@ class Forecast:
         tokens: that it reads.
         layout: of the run on its GPUs.
         memory: of one GPU.
-        rate: predicted speed and time, or why there is none.
+        rate: predicted speed and time, or why there is none; of a run that trains a part, in tokens that would take as
+            much in training the whole.
     """
 
     size: str
@@ -31,40 +33,42 @@ class Forecast:
     rate: Prediction | PresightError
 
 
-def forecast(run: Train, gpu: str, mfu: float | None = None) -> Forecast | None:
-    """What a run takes on the GPUs that its resources name; None for a start of no size in the table.
+def forecast(run: Any, gpu: str, mfu: float | None = None) -> Forecast | None:
+    """What a run takes on the GPUs that its resources name; None for an LM of no size in the table.
 
     Args:
-        run: the stage.
+        run: a ``pretrain.Train``, ``adapt.Align`` or ``adapt.Instruct``.
         gpu: a card of ``pretrain.peaks.CARDS``, or ``cpu``.
         mfu: share of the peak; default: what others publish for such a run.
 
     Raises:
         PresightError: no such card, or a layout that cannot be.
     """
-    size, tokens = run.size(), run.estimate().tokens
-    if size is None or not tokens:
+    size, cost = run.size(), run.estimate()
+    if size is None or not cost.tokens:
         return None
-    gpus = max(1, run.resources.gpus * run.resources.nodes)
+    gpus, words = max(1, run.resources.gpus * run.resources.nodes), vocabulary(run)
+    context = getattr(run.mixture, "item", 256) if isinstance(run, Train) else run.context
+    worth = cost.tokens if isinstance(run, Train) else cost.flops / shape(size).flops(words, context)
     layout = Layout(
         gpus=gpus,
         zero=run.zero,
         dtype=run.dtype,
-        optimizer=run.optimizer,
+        optimizer=getattr(run, "optimizer", "adamw"),
         offload=run.offload,
         checkpointing=run.checkpointing,
         micro_batch=run.micro_batch or max(1, run.batch // gpus),
-        context=getattr(run.mixture, "item", 256),
-        vocabulary=vocabulary(run),
+        context=context,
+        vocabulary=words,
     )
     rate: Prediction | PresightError
     try:
-        rate = predict(size, tokens, gpu=gpu, layout=layout, mfu=mfu)
+        rate = predict(size, worth, gpu=gpu, layout=layout, mfu=mfu)
     except PresightError as error:
         if error.field != "mfu" or mfu is not None:  # no figure is published: memory alone is an answer
             raise
         rate = error
-    return Forecast(size, tokens, layout, memory(shape(size), layout), rate)
+    return Forecast(size, cost.tokens, layout, memory(shape(size), layout), rate)
 
 
 def tokens_alone(runs: Sequence[Train]) -> int:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from hypothesis import settings
+from toy_browser import Browser, chromium
 from toy_experiment import ENVIRONMENT, spawn, tiny
 
 settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
@@ -29,3 +30,13 @@ def lm(tiny, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert not list(extensions.iterdir())
     return tiny.path(tiny.train)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A headless Chromium; without one the test is skipped."""
+    if chromium() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+    found = Browser(chromium(), tmp_path / "profile")
+    yield found
+    found.close()

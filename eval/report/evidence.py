@@ -195,6 +195,9 @@ class Evidence:
     emergences: tuple[Result, ...] = ()
     alignments: tuple[Result, ...] = ()
     blindness: tuple[Result, ...] = ()
+    landscapes: tuple[Result, ...] = ()
+    structures: tuple[Result, ...] = ()
+    published: tuple[str, ...] = ()
 
     @property
     def mixed_arithmetic(self) -> tuple[str, ...]:
@@ -245,6 +248,9 @@ class Evidence:
             found |= {
                 each.card: join(filter(None, (self.place(each.labels), self.seed(each.labels)))) for each in every
             }
+        found |= {each.card: f"response of {each.record['of']}" for each in self.landscapes}
+        found |= {each.card: "structure" for each in self.structures}
+        found |= {each.card: "looking" for each in self.blindness}
         return found | {each.card: f"emergence along {each.record['along']}" for each in self.emergences}
 
     def group(self, model: Model) -> str:

@@ -147,6 +147,27 @@ def upright(figure: Any, x: float, words: str, colour: str = INK) -> None:
     )
 
 
+def axes(figure: Any, across: str, up: str) -> None:
+    """Name both axes of a plot of numbers against numbers."""
+    for axis, words in ((figure.update_xaxes, across), (figure.update_yaxes, up)):
+        axis(
+            title={"text": text(words), "standoff": 6, "font": {"size": 13}},
+            gridcolor=GRID,
+            zeroline=False,
+            automargin=True,
+            nticks=8,
+        )
+    figure.update_layout(margin={"l": 8, "r": 14, "t": 12, "b": 46})
+
+
+def heading(figure: Any, words: str) -> None:
+    """Name one of several small plots at its top."""
+    figure.update_layout(
+        title={"text": f"<b>{text(words)}</b>", "font": {"size": 13}, "x": 0, "xref": "container", "y": 0.97},
+        margin={"t": 28},
+    )
+
+
 def text(words: str) -> str:
     """Plotly reads a little HTML in its texts."""
     return html.escape(words, quote=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from eval.report import alignment, blindness, emergence, ladders
+from eval.report import alignment, blindness, emergence, ladders, landscape, structure
 from eval.report.differences import blocks
 from eval.report.words import count, listing, once, plural, spread
 
@@ -40,6 +40,8 @@ def summary(evidence: Evidence) -> str:
         "From when on": [emergence.verdict(each) for each in evidence.emergences],
         "Alignment": alignment.verdicts(evidence),
         "Looking": blindness.verdicts(evidence),
+        "Response": landscape.verdicts(evidence),
+        "Structure": structure.verdicts(evidence),
     }
     text = " ".join(map(_counted, evidence.families))
     if not text and not any(other.values()):

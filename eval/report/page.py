@@ -15,14 +15,19 @@ from eval.report import (
     findings,
     heldout,
     ladders,
+    landscape,
     layers,
     lineage,
     mixtures,
+    published,
     rates,
     scores,
+    structure,
 )
 from eval.report.figures import slug
+from eval.report.headline import headline
 from eval.report.sheet import Sheet
+from presight.page import script, style
 
 if TYPE_CHECKING:
     from eval.report.evidence import Evidence
@@ -32,6 +37,9 @@ SECTIONS = {
     "Differences": differences.section,
     "Ladders of controls": ladders.section,
     "Scores": scores.section,
+    "Beside the paper": published.section,
+    "Response": landscape.section,
+    "Structure": structure.section,
     "Looking": blindness.section,
     "Layers": layers.section,
     "Emergence": emergence.section,
@@ -59,7 +67,14 @@ def render(evidence: Evidence) -> tuple[str, int]:
         f"<header><h1>{escape(evidence.title)}</h1>{said}<nav>{links}</nav></header>",
         *(f'<section><h2 id="{slug(name)}">{name}</h2>\n{content}</section>' for name, content in sections.items()),
     ]
+    words, established = headline(evidence)
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escape(evidence.title), body="\n".join(body), plotly=get_plotlyjs()
+        title=escape(evidence.title),
+        description=escape(words),
+        established="yes" if established else "no",
+        style=style(),
+        body="\n".join(body),
+        script=script(),
+        plotly=get_plotlyjs(),
     )
     return text, sheet.plots

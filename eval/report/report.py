@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eval.report.evidence import Evidence, Family, Lock, Model, Probed, Result
 from eval.report.lineage import lineage
@@ -19,7 +19,7 @@ class Report(Stage):
     """Plots first, then the numbers, then the card of every artifact they stand on."""
 
     kind = "report"
-    version = "2"
+    version = "3"
 
     deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field((), description="comparisons and ladders to show")
     models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field((), description="$lm[*]: their curves")
@@ -30,10 +30,21 @@ class Report(Stage):
     blindness: tuple[Annotated[Stage, Needs("blindness")], ...] = Field(
         (), description="what answers owe to the picture"
     )
+    landscapes: tuple[Annotated[Stage, Needs("landscape")], ...] = Field((), description="surfaces over shares")
+    structures: tuple[Annotated[Stage, Needs("structure")], ...] = Field((), description="how groups go together")
+    published: tuple[str, ...] = Field((), description="the paper's figures to show beside ours, by name")
     passport: Annotated[Stage, Needs("passport")] | None = Field(
         None, description="which ways to cut up arithmetic give the same bits; without it, only one and the same"
     )
     title: str = Field("Presight report", description="of the page")
+
+    @field_validator("published")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from eval.report.paper import require
+
+        require(names)
+        return names
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``report.html``; the same inputs give the same bytes.
@@ -63,6 +74,8 @@ class Report(Stage):
             "emergence": len(evidence.emergences),
             "alignments": len(evidence.alignments),
             "blindness": len(evidence.blindness),
+            "landscapes": len(evidence.landscapes),
+            "structures": len(evidence.structures),
             "cards": len(evidence.records),
             "plots": plots,
         }
@@ -99,4 +112,13 @@ class Report(Stage):
                 Result.read({}, inputs[f"blindness[{index}]"] / "blindness.json")
                 for index in range(len(self.blindness))
             ),
+            tuple(
+                Result.read({}, inputs[f"landscapes[{index}]"] / "landscape.json")
+                for index in range(len(self.landscapes))
+            ),
+            tuple(
+                Result.read({}, inputs[f"structures[{index}]"] / "structure.json")
+                for index in range(len(self.structures))
+            ),
+            self.published,
         )

@@ -8,13 +8,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from eval.report.figures import INK, Plot, colours
+from presight.page import table as table
 
 if TYPE_CHECKING:
     from eval.report.evidence import Evidence
 
-FOLD = 30  # rows from which a table starts folded
 MANY = 8  # cards up to which each has a link of its own
-Row = tuple[str, Sequence[str]]  # its class, and its cells as HTML
 
 
 class Sheet:
@@ -51,16 +50,6 @@ class Sheet:
         kinds = Counter(record.kind for each in artifacts if (record := self.evidence.records.get(each)))
         links = [f'<a href="#kind-{escape(kind)}">{escape(kind)} × {count}</a>' for kind, count in kinds.items()]
         return f"Cards: {', '.join(links) or len(artifacts)}."
-
-
-def table(head: Sequence[str], rows: Sequence[Row]) -> str:
-    """A table that scrolls; a long one starts folded."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    lines = "".join(
-        f'<tr class="{style}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n' for style, cells in rows
-    ).replace(' class=""', "")
-    drawn = f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>\n'
-    return drawn if len(rows) <= FOLD else f"<details><summary>{len(rows)} rows</summary>{drawn}</details>"
 
 
 def key(glyph: str, words: str, colour: str = INK) -> str:

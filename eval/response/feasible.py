@@ -55,17 +55,20 @@ class Feasible:
         """Which of `points` [n, k] lie within: [n]."""
         return np.asarray((points @ self.normals.T <= self.offsets + tolerance).all(axis=1))
 
-    def grid(self, points: int = 500) -> Floats:
-        """About so many points that fill it evenly, on round shares where that is fine enough, and its corners."""
+    def axes(self, points: int) -> list[Floats]:
+        """Round shares along each axis, as many as make a lattice with about so many points within."""
         low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
         k = len(low)
         probe = low + (high - low) * np.random.default_rng(0).random((4000, k))
         step = float((np.prod(high - low) * max(self.contains(probe).mean(), 1e-3) / points) ** (1 / k))
         nice = np.array([1, 2, 2.5, 5, 10]) * 10.0 ** math.floor(math.log10(step))
         step = float(nice[np.argmin(np.abs(np.log(nice / step)))])
-        axes = [
+        return [
             np.arange(math.ceil(a / step - 1e-9), math.floor(b / step + 1e-9) + 1) * step
             for a, b in zip(low, high, strict=True)
         ]
-        lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, k)
+
+    def grid(self, points: int = 500) -> Floats:
+        """About so many points that fill it evenly, on round shares where that is fine enough, and its corners."""
+        lattice = np.stack(np.meshgrid(*self.axes(points), indexing="ij"), axis=-1).reshape(-1, self.vertices.shape[1])
         return np.unique(np.round(np.concatenate([lattice[self.contains(lattice)], self.vertices]), 9), axis=0)

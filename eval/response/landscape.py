@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +16,11 @@ from presight.stage import FrozenMap, Labelled, Needs, Stage
 
 if TYPE_CHECKING:
     from eval.cohort import Cohort
-    from eval.response.replicates import Runs
+    from eval.stats.margins import Floats
 
 FILE = "landscape.json"
 NEXT = "next.yaml"  # axes of a recipe
+MEAN = "The surface predicts mixtures it has not seen no better than their mean: do not use it."
 
 
 class Landscape(Stage):
@@ -30,7 +32,7 @@ class Landscape(Stage):
     """
 
     kind = "landscape"
-    version = "1"
+    version = "2"
 
     scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(
         min_length=1, description="$scores[*]: of every model, under one condition"
@@ -66,69 +68,82 @@ class Landscape(Stage):
         from eval.cohort import Cohort
 
         table = Cohort.of(self.scores, inputs, self.replicate, self.benchmarks, self.partial)
+        by_labels = {tuple(sorted(each.labels.items())): _shares(each.stage) for each in self.scores}
+        found, axes = self.found(table, [by_labels[tuple(sorted(labels.items()))] for labels in table.labels])
+        for sentence in found["sentences"]:
+            say(sentence)
+        (out / FILE).write_text(json.dumps(found, indent=1))
+        if axes:
+            (out / NEXT).write_text(axes)
+        counts = {"models": len(table.labels), "figures": len(found["figures"])}
+        (out / "counts.json").write_text(json.dumps(counts))
+
+    def found(self, table: Cohort, shares: list[dict[str, float]]) -> tuple[dict[str, Any], str]:
+        """What the files say of models with these shares, in per cent; the second is empty without further runs.
+
+        Raises:
+            PresightError: models of the same shares, or no figure of that name.
+        """
         known = [name.partition(" (")[0] for name in table.names]
         if self.of not in known:
             raise PresightError("of", f"{self.of!r} is no figure", nearest(self.of, known))
-        by_labels = {tuple(sorted(each.labels.items())): _shares(each.stage) for each in self.scores}
-        shares = [by_labels[tuple(sorted(labels.items()))] for labels in table.labels]
-        figures, sentences = {}, []
+        varied, figures, sentences, axes = Varied.of(shares), {}, [], ""
         for name, column in zip(known, table.scores.T, strict=True):
-            runs, held, rest = _runs(shares, column)
-            figures[name], said, axes = self._figure(runs, held, rest, name == self.of)
+            figures[name], said, further = self._figure(varied, 100 * column, name == self.of)
             sentences += [f"{name}: {each}" for each in said]
-            if axes:
-                (out / NEXT).write_text(axes)
-        for sentence in sentences:
-            say(sentence)
-        found = {"models": _models(table, shares), "figures": figures, "sentences": sentences}
-        (out / FILE).write_text(json.dumps(found, indent=1))
-        (out / "counts.json").write_text(json.dumps({"models": len(table.labels), "figures": len(figures)}))
+            axes = axes or further
+        found = {"of": self.of, "level": self.level, "held": varied.held, "rest": varied.rest}
+        found |= {"models": _models(table, shares), "figures": figures, "sentences": sentences}
+        return found, axes
 
-    def _figure(
-        self, runs: Runs, held: Mapping[str, float], rest: str, chosen: bool
-    ) -> tuple[dict[str, Any], list[str], str]:
-        """One figure: its record, sentences, and the axes of further runs where it is the chosen one."""
+    def _figure(self, varied: Varied, scores: Floats, chosen: bool) -> tuple[dict[str, Any], list[str], str]:
+        """One figure, in points: its record, sentences, and the axes of further runs where it is the chosen one."""
+        from eval.response import record
         from eval.response.optimum import optimum
         from eval.response.proposals import propose
+        from eval.response.replicates import Runs
         from eval.response.response import respond
         from eval.response.surface import fit, leave_one_out
 
+        runs = Runs.of(varied.fractions, scores, varied.names)
         found: dict[str, Any] = {"names": list(runs.names), "mixtures": len(runs.means), "runs": runs.n}
-        said, axes = [], ""
+        found |= {"points": record.of_points(runs, varied.fractions, scores), "responses": {}, "unsaid": []}
+        said: list[str] = []
+
+        def unsaid(words: str) -> None:
+            found["unsaid"].append(words)
+            said.append(words)
+
         for name in runs.names:
             try:
                 response = respond(runs, name, level=self.level)
             except PresightError as error:
-                found.setdefault("unsaid", []).append(str(error))
-                said.append(f"its response to {name} cannot be said: {error}")
+                unsaid(f"its response to {name} cannot be said: {error}")
                 continue
-            found.setdefault("responses", {})[name] = {"verdict": response.verdict, "more_runs": response.more_runs}
+            found["responses"][name] = record.of_response(response)
             said.append(response.sentence())
         try:
             surface = fit(runs)
             errors = leave_one_out(runs)
-            found |= {"r2": _finite(surface.r2), "leave_one_out": {key: _finite(each) for key, each in errors.items()}}
             best = optimum(surface, level=self.level)
-            found["optimum"] = dict(zip(runs.names, best.peak.shares.tolist(), strict=True)) | {
-                "place": best.peak.place,
-                "intervals": {
-                    name: [each.low, each.high] for name, each in zip(runs.names, best.marginals, strict=True)
-                },
-            }
-            said.append(best.sentence())
-            if not errors["quadratic"] < errors["constant"]:
-                said.append("The surface predicts mixtures it has not seen no better than their mean: do not use it.")
-            if chosen:
-                proposal = propose(
-                    surface, self.mixtures, criterion=self.criterion, optimum=best, repeats=self.repeats
-                )
-                first = 1 + max((int(seed) for seed in self._seeds()), default=-1)
-                axes = proposal.axes(first, held, rest)
-                said.append(proposal.sentence())
         except PresightError as error:
-            found.setdefault("unsaid", []).append(str(error))
-            said.append(f"its surface cannot be said: {error}")
-        return found, said, axes
+            unsaid(f"its surface cannot be said: {error}")
+            return found, said, ""
+        found |= record.of_surface(surface, errors, best)
+        said.append(best.sentence())
+        if not found["predicts"]:
+            said.append(MEAN)
+        if not chosen:
+            return found, said, ""
+        try:
+            proposal = propose(surface, self.mixtures, criterion=self.criterion, optimum=best, repeats=self.repeats)
+        except PresightError as error:
+            unsaid(f"further runs cannot be chosen: {error}")
+            return found, said, ""
+        found["proposals"] = record.of_proposal(proposal, varied.held, varied.rest)
+        said.append(proposal.sentence())
+        first = 1 + max((int(seed) for seed in self._seeds()), default=-1)
+        return found, said, proposal.axes(first, varied.held, varied.rest)
 
     def _seeds(self) -> Iterator[str]:
         for each in self.scores:
@@ -160,26 +175,41 @@ def _shares(stage: Stage) -> dict[str, float]:
     return {}
 
 
-def _runs(shares: list[dict[str, float]], scores: Any) -> tuple[Runs, dict[str, float], str]:
-    """Runs over the shares that vary, as fractions, scores in points; the shares held fixed, in per cent, and the one
-    that is whatever the others leave.
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """What differs between the mixtures of models, and what does not.
 
-    Raises:
-        PresightError: no share varies.
+    Attributes:
+        names: of the shares that vary [k].
+        fractions: of each model [models, k].
+        held: shares that no mixture varies, in per cent.
+        rest: the share that is whatever the others leave; empty: there is none.
     """
-    from eval.response.replicates import Runs
 
-    names = list(dict.fromkeys(name for each in shares for name in each))
-    rows = [[each.get(name, 0.0) for name in names] for each in shares]
-    closed = len(names) > 1 and all(abs(sum(row) - 100) < 0.5 for row in rows)
-    varied = [place for place in range(len(names)) if len({round(row[place], 9) for row in rows}) > 1]
-    kept = varied[:-1] if closed and len(varied) > 1 else varied
-    if not kept:
-        raise PresightError("scores", "stand on mixtures of the same shares", "give models of differing mixtures")
-    fractions = [[row[place] / 100 for place in kept] for row in rows]
-    held = {name: rows[0][place] for place, name in enumerate(names) if place not in varied}
-    rest = names[varied[-1]] if kept != varied else ""
-    return Runs.of(fractions, 100 * scores, [names[place] for place in kept]), held, rest
+    names: list[str]
+    fractions: Floats
+    held: dict[str, float]
+    rest: str
+
+    @classmethod
+    def of(cls, shares: list[dict[str, float]]) -> Varied:
+        """Read shares in per cent, a share that is not named being nought.
+
+        Raises:
+            PresightError: no share varies.
+        """
+        import numpy as np
+
+        names = list(dict.fromkeys(name for each in shares for name in each))
+        rows = [[each.get(name, 0.0) for name in names] for each in shares]
+        closed = len(names) > 1 and all(abs(sum(row) - 100) < 0.5 for row in rows)
+        varied = [place for place in range(len(names)) if len({round(row[place], 9) for row in rows}) > 1]
+        kept = varied[:-1] if closed and len(varied) > 1 else varied
+        if not kept:
+            raise PresightError("scores", "stand on mixtures of the same shares", "give models of differing mixtures")
+        fractions = np.array([[row[place] / 100 for place in kept] for row in rows])
+        held = {name: rows[0][place] for place, name in enumerate(names) if place not in varied}
+        return cls([names[place] for place in kept], fractions, held, names[varied[-1]] if kept != varied else "")
 
 
 def _models(table: Cohort, shares: list[dict[str, float]]) -> list[dict[str, Any]]:
@@ -187,7 +217,3 @@ def _models(table: Cohort, shares: list[dict[str, float]]) -> list[dict[str, Any
         {"labels": labels, "shares": own, **dict(zip(table.names, row, strict=True))}
         for labels, own, row in zip(table.labels, shares, table.scores.tolist(), strict=True)
     ]
-
-
-def _finite(value: float) -> float | None:
-    return value if value == value and abs(value) != float("inf") else None

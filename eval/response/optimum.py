@@ -17,6 +17,7 @@ from presight.errors import PresightError
 __all__ = ["Optimum", "Resampling", "optimum"]
 
 Resampling = Literal["parametric", "residual", "wild"]
+POINTS = 400  # about as many mixtures are tried for the optimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,19 @@ class Optimum:
         """The mixtures that are surely at most `margin` worse than the best [r, k], all at once at `level`."""
         return self.grid[self.worse_at_most <= margin]
 
-    def holds(self, shares: ArrayLike) -> bool:
-        """Whether a mixture [k] may be the optimum, be it on the grid or not."""
+    def excess(self, shares: ArrayLike) -> Floats:
+        """How surely mixtures [n, k] are not the optimum, be they on the grid or not: [n].
+
+        The largest ratio of what a mixture of the grid gains to the gain's standard error, less the largest that noise
+        makes of it at `level`. At 0 or below a mixture may be the optimum; unlike `worse_at_least` it goes on falling
+        there, so that its line of 0 is the region's border.
+        """
         contrasts = _Contrasts.of(self.surface, self.grid, self.level, self.seed)
-        at = self.surface.terms(np.asarray(shares, dtype=np.float64)[None])[0, 1:]
-        return contrasts.against(at)[0] <= 0
+        return np.array([contrasts.excess(row) for row in self.surface.terms(shares)[:, 1:]])
+
+    def holds(self, shares: ArrayLike) -> bool:
+        """Whether a mixture [k] may be the optimum."""
+        return bool(self.excess(np.asarray(shares, dtype=np.float64)[None])[0] <= 0)
 
     def sentence(self) -> str:
         """In words: the optimum, its intervals, and what may be the optimum."""
@@ -86,7 +95,7 @@ def optimum(
     resampling: Resampling | None = None,
     level: float = 0.95,
     draws: int = 2000,
-    points: int = 400,
+    points: int = POINTS,
     seed: int = 0,
 ) -> Optimum:
     """The best mixture, resampled and tested.
@@ -202,6 +211,12 @@ class _Contrasts:
         gain = apart @ self.surface.coefficients[1:]
         least = float((gain - self._critical(largest) * se).max())
         return max(least, 0.0), gain, se, largest
+
+    def excess(self, terms: Floats) -> float:
+        """Of a mixture with these terms [p − 1]: see `Optimum.excess`."""
+        _, gain, se, largest = self.against(terms)
+        ratios = np.divide(gain, se, out=np.zeros_like(gain), where=se > 1e-12)
+        return float(ratios.max()) - self._critical(largest)
 
     def _critical(self, largest: Any) -> float:
         place = min(math.ceil(self.level * len(largest)), len(largest) - 1)

@@ -41,6 +41,21 @@ class Proposal:
     before: float
     after: float
 
+    def mixtures(self, held: Mapping[str, float] | None = None, rest: str = "") -> list[dict[str, float]]:
+        """All shares of each mixture, in per cent.
+
+        Args:
+            held: shares in per cent that no run varied; they belong to the mixtures as much.
+            rest: the share that is whatever the others leave of 100; empty: there is none.
+        """
+        found = []
+        for row in self.shares.tolist():
+            each = {name: 100 * share for name, share in zip(self.names, row, strict=True)} | dict(held or {})
+            if rest:
+                each[rest] = max(0.0, 100 - sum(each.values()))
+            found.append(each)
+        return found
+
     def axes(self, first_seed: int = 0, held: Mapping[str, float] | None = None, rest: str = "") -> str:
         """The axes of a recipe, as YAML: mixtures with shares in per cent, and a pretraining seed for each repeat.
 
@@ -49,14 +64,11 @@ class Proposal:
 
         Args:
             first_seed: of the repeats.
-            held: shares in per cent that no run varied; they belong to the mixtures as much.
-            rest: the share that is whatever the others leave of 100; empty: there is none.
+            held: as for `mixtures`.
+            rest: as for `mixtures`.
         """
         lines = ["axes:", "  mixture:"]
-        for place, row in enumerate(self.shares):
-            each = {name: 100 * share for name, share in zip(self.names, row, strict=True)} | dict(held or {})
-            if rest:
-                each[rest] = max(0.0, 100 - sum(each.values()))
+        for place, each in enumerate(self.mixtures(held, rest)):
             written = ", ".join(f"{name}: {share:.6g}" for name, share in each.items())
             lines.append(f"    next{place + 1}: {{{written}}}")
         seeds = ", ".join(str(first_seed + repeat) for repeat in range(self.repeats))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from eval.compare import Arm
 from eval.vision.suite import GROUPS, PAPER, PART, suite
 from eval.vision.suite import groups as paper_groups
 from presight.errors import PresightError
@@ -30,6 +30,18 @@ def average(groups: Mapping[str, float], sizes: Mapping[str, int] | None = None)
     return sum(groups[group] * size for group, size in counted.items()) / sum(counted.values())
 
 
+class Task(Protocol):
+    """What is read of a task that was scored, or will be."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of it; its `group`."""
+
+    @property
+    def items(self) -> Sized:
+        """What is scored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A figure: of a benchmark, a group, or all.
@@ -46,7 +58,7 @@ class Row:
 
 
 def rows(
-    arms: Mapping[str, Arm], benchmarks: Mapping[str, tuple[str, ...]], partial: bool = False
+    arms: Mapping[str, Task], benchmarks: Mapping[str, tuple[str, ...]], partial: bool = False
 ) -> tuple[list[Row], dict[str, list[str]]]:
     """The figures that these tasks allow, and what is missing of the others, by group.
 
@@ -83,7 +95,7 @@ def rows(
     return found + groups, missing
 
 
-def _wanted(arms: Mapping[str, Arm], benchmarks: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _wanted(arms: Mapping[str, Task], benchmarks: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """The benchmarks of each group that there should be."""
     if benchmarks:
         return dict(benchmarks)
@@ -101,7 +113,7 @@ def _wanted(arms: Mapping[str, Arm], benchmarks: Mapping[str, tuple[str, ...]]) 
     return {group: names for group, names in every.items() if names}
 
 
-def _benchmarks(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+def _benchmarks(arms: Mapping[str, Task]) -> dict[str, list[str]]:
     """The tasks of each benchmark: itself, or its parts."""
     found: dict[str, list[str]] = {}
     for task in arms:
@@ -119,7 +131,7 @@ def _lacking(name: str, there: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def _of_benchmark(name: str, arms: Mapping[str, Arm]) -> list[Row]:
+def _of_benchmark(name: str, arms: Mapping[str, Task]) -> list[Row]:
     """A benchmark's figure; of one whose levels count by their questions also the mean of its levels."""
     tasks = _benchmarks(arms)[name]
     known = suite().benchmarks.get(name)

@@ -13,7 +13,8 @@ from pydantic import Field
 from eval.compare import Arm, Compare
 from eval.records import require_same_items
 from eval.stats.margins import Margins
-from eval.vision.figures import Row, rows
+from eval.vision.figures import OVERALL, Row, rows
+from eval.vision.sizes import Size, sizes
 from eval.vision.strata import Stratum, combined
 from presight.console import say
 from presight.errors import PresightError, nearest
@@ -38,6 +39,44 @@ class Groups(Compare):
     )
     partial: bool = Field(False, description="take the mean of what is there of a group, and say so in its name")
     each: bool = Field(False, description="also compare every benchmark by itself, in the same family of tests")
+    of: str = Field(OVERALL, exclude=True, description="the figure whose difference is expected; for plan")
+
+    def design(self) -> str | None:
+        """As `Compare`, of every figure: a mean of means is worth the items of a plain mean that is as sure.
+
+        Where the questions cannot say beforehand what they are, all count alike.
+        """
+        from eval.stats.design import effective_items
+
+        places: dict[frozenset[tuple[str, str]], dict[str, Size]] = {}
+        for each in self.scores:
+            place = frozenset((axis, label) for axis, label in each.labels.items() if axis != self.replicate)
+            places.setdefault(place, {}).update(sizes(each.stage))
+        first, *others = places.values() or [{}]
+        tasks = {task: size for task, size in first.items() if all(task in other for other in others)}
+        if not tasks or (planned := self._planned()) is None:
+            return super().design()
+        try:
+            found, _ = rows(tasks, self.benchmarks, self.partial)
+        except PresightError:
+            return None  # the run says why
+        worth = {
+            row.name: max(2, round(effective_items(row.weights.values(), [tasks[task].count for task in row.weights])))
+            for row in sorted(found, key=lambda row: row.level != "overall")
+            if row.level != "benchmark" or self.each
+        }
+        alike: dict[int, list[str]] = {}
+        for name, items in worth.items():
+            alike.setdefault(items, []).append(name)
+        line = planned.sentence(
+            {f"{' / '.join(names)} (worth {items:,} items)": items for items, names in alike.items()}
+        )
+        if self.expected is None:
+            return line
+        own = [items for name, items in worth.items() if name.partition(" (")[0] == self.of]
+        if not own:
+            return f"{line}; a difference of {self.of} is expected, which is no figure here"
+        return f"{line}; {planned.verdict(self.expected, own[0], f'of {self.of}')}"
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``groups.json``, and ``deltas.json`` as `Compare` does, each group being a task.

@@ -1,4 +1,4 @@
-"""What a plan says of pretraining: memory, tokens a second and GPU-hours of its runs, and what chains save."""
+"""What a plan says of runs that train an LM: memory, tokens a second, GPU-hours, and what chains of budgets save."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ if TYPE_CHECKING:
     from presight.expansion import Graph
     from pretrain.forecast import Forecast
 
+TUNED = ("adapt.Align", "adapt.Instruct")
 GPU = "H100"  # where a recipe asks for GPUs and nobody says which
 
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """Of a recipe: by stage, its runs' forecasts; and the tokens that all runs read, as chains and by themselves."""
+    """Of a recipe: its runs by stage, and which of these adapt; tokens that pretraining reads, as chains and alone."""
 
     gpu: str
     stages: dict[str, list[Forecast]]
+    adapted: frozenset[str]
     tokens: int
     alone: int
+
+    @property
+    def hours(self) -> list[str]:
+        """Names of the stages whose GPU-hours are told."""
+        from presight.errors import PresightError
+
+        return [
+            name for name, runs in self.stages.items() if not any(isinstance(run.rate, PresightError) for run in runs)
+        ]
 
     def record(self) -> dict[str, Any]:
         """For machines."""
@@ -44,7 +55,7 @@ class Forecasts:
         from presight.errors import PresightError
         from pretrain.budget import fits
 
-        rows, notes, hours = [], dict[str, None](), 0.0
+        rows, notes, hours = [], dict[str, None](), {"pretraining": 0.0, "adaptation": 0.0}
         alike: dict[Any, list[Forecast]] = {}
         for name, every in self.stages.items():
             for run in every:
@@ -59,25 +70,34 @@ class Forecasts:
                 rows.append([*here, "", "", ""])
                 continue
             spent = sum(run.rate.gpu_hours for run in runs if not isinstance(run.rate, PresightError))
-            hours += spent
+            hours["adaptation" if name in self.adapted else "pretraining"] += spent
             notes[f"MFU {first.rate.utilisation.mfu:.0%}: {first.rate.utilisation.source}"] = None
-            used = [f"{first.rate.utilisation.mfu:.0%}", number(first.rate.rate), f"{spent:,.3g}"]
+            used = [
+                f"{first.rate.utilisation.mfu:.0%}",
+                number(first.rate.rate * first.tokens / first.rate.tokens),
+                _hours(spent),
+            ]
             rows.append([*here, *used])
         if rows:
             columns = ["stage", "model", "runs", "tokens", "GPUs", "ZeRO", "memory a GPU", "fits"]
             table("", [*columns, "MFU", "tokens/s", f"{self.gpu}-hours"], rows)
             for note in notes:
                 print(note)
-            if hours:
-                print(f"pretraining: {hours:,.3g} {self.gpu}-hours")
+            told = [f"{what}: {_hours(spent)} {self.gpu}-hours" for what, spent in hours.items() if spent]
+            print("; ".join(told)) if told else None
         if self.tokens < self.alone:
             saved = 1 - self.tokens / self.alone
             read, alone = number(self.tokens), number(self.alone)
             print(f"chains: {read} tokens are read instead of {alone}: {saved:.0%} of pretraining saved")
 
 
+def _hours(count: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
 def of(graph: Graph, gpu: str | None, mfu: float | None) -> Forecasts | None:
-    """What a recipe's plan has to say of pretraining; None where it does not pretrain.
+    """What a recipe's plan has to say of pretraining and adaptation; None where it has neither.
 
     Args:
         graph: the recipe's.
@@ -87,18 +107,19 @@ def of(graph: Graph, gpu: str | None, mfu: float | None) -> Forecasts | None:
     Raises:
         PresightError: no such card, a layout that cannot be, or an MFU that is no share.
     """
-    if not any(each.stage.tag() == "pretrain.Train" for each in graph.instances):
+    runs = {each.stage.fingerprint: (each.name, each.stage) for each in graph.instances}
+    trained = {key: run for key, run in runs.items() if run[1].tag() in ("pretrain.Train", *TUNED)}
+    if not trained:
         return None
     from pretrain import Train
     from pretrain.forecast import forecast, tokens_alone
 
-    runs = {each.stage.fingerprint: (each.name, each.stage) for each in graph.instances}
-    trained = [(name, stage) for name, stage in runs.values() if isinstance(stage, Train)]
     stages: dict[str, list[Forecast]] = {}
-    if gpu or mfu is not None or any(stage.resources.gpus for _, stage in trained):
-        for name, stage in trained:
+    if gpu or mfu is not None or any(stage.resources.gpus for _, stage in trained.values()):
+        for name, stage in trained.values():
             if found := forecast(stage, gpu or GPU, mfu):
                 stages.setdefault(name, []).append(found)
-    everything = [stage for _, stage in trained]
+    adapted = frozenset(name for name, stage in trained.values() if stage.tag() in TUNED)
+    everything = [stage for _, stage in trained.values() if isinstance(stage, Train)]
     tokens = sum(stage.estimate().tokens for stage in everything)
-    return Forecasts(gpu or GPU, stages, tokens, tokens_alone(everything))
+    return Forecasts(gpu or GPU, stages, adapted, tokens, tokens_alone(everything))

@@ -39,7 +39,7 @@ def run(
     """
     import json
 
-    from presight import inventory, registry
+    from presight import inventory, overview, registry
     from presight import recipe as recipes
     from presight.console import clock, say
     from presight.executor import describe, execute
@@ -63,6 +63,7 @@ def run(
     with Live(graph, store, until) as live:
         outcome = execute(targets, store, jobs, live)
     folder = registry.link(graph, store, root / "runs")
+    overview.write(root)
     found = {
         "recipe": read.name,
         "ran": [titles[each.fingerprint] for each in outcome.ran],
@@ -116,11 +117,22 @@ def plan(
     planner.show(found, json_output, forecasts.of(graph, gpu, mfu))
 
 
-def report(recipe: Recipe, root: Root = HERE) -> None:
-    """Print the path of a recipe's newest report."""
+def report(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe; without one, the index of all runs.")] = None,
+    root: Root = HERE,
+) -> None:
+    """Print the path of a recipe's report, or the index of all runs.
+
+    The index, runs/index.html, says of each recipe what it expected, what it found, at which scale and on how many
+    seeds, and leads to its newest report; it can be searched and sorted. It is written here, and after every run.
+    """
+    from presight import overview
     from presight import recipe as recipes
     from presight.errors import PresightError
 
+    if recipe is None:
+        print(overview.write(root))
+        return
     name = recipes.read(recipe).name
     page = root / "runs" / name / "report.html"
     if not page.exists():

@@ -162,8 +162,8 @@ def _submit(
 ) -> None:
     import json
 
+    from presight import overview, registry
     from presight import recipe as recipes
-    from presight import registry
     from presight.console import say
     from presight.expansion import expand
     from presight.live import settling
@@ -195,6 +195,7 @@ def _submit(
     done = submit(graph, store, setting, until, again, arguments, dry)
     if not dry:
         registry.link(graph, store, root / "runs")
+        overview.write(root)
     titles = graph.titles()
     failed = sorted({titles[task.stage.fingerprint] for task in done.failed})
     found = {
@@ -244,8 +245,8 @@ def _ledger(recipe: str, root: Path) -> Ledger:
 
 def _link(ledger: Ledger) -> None:
     """Name what is made meanwhile under ``runs/``, where the recipe can still be read."""
+    from presight import overview, registry
     from presight import recipe as recipes
-    from presight import registry
     from presight.errors import PresightError
     from presight.expansion import expand
     from presight.store import Store
@@ -257,3 +258,4 @@ def _link(ledger: Ledger) -> None:
         return
     store: Store = Store(root / "store")
     registry.link(graph, store, root / "runs")
+    overview.write(root)

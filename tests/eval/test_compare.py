@@ -228,6 +228,41 @@ def test_the_design_says_what_it_can_resolve():
     assert Compare(scores=(labelled(0, weights="text"),), treatment="text").design() is None
 
 
+def test_the_design_judges_what_is_expected():
+    def line(scores, **fields):
+        return Compare(scores=tuple(scores), treatment="text", **fields).design()
+
+    assert "expected" not in line(grid())
+    assert line(grid(), expected=60.0).endswith("; expected +60: resolvable")
+    assert line(grid(), expected=-1.5).endswith(
+        "; expected −1.5: not resolvable with 3 seeds; no number of seeds would, it takes more items"
+    )
+    assert line(grid(), assumed={"seed_sd": 0.5}) != line(grid())
+    one = line([labelled(0, weights="text", init=0), labelled(1, weights="random", init=0)], expected=60.0)
+    assert "inf" not in one
+    assert one.startswith("one seed can show no difference along weights")
+    assert "not resolvable with 1 seed; about 3 would" in one
+
+
+def test_several_sizes_are_judged_by_themselves():
+    class Few(Scores):
+        def estimate(self):
+            return Cost(items=20)
+
+    few = Labelled(FrozenMap({"weights": "text", "init": "0"}), Few(seed=0, accuracy=0.5))
+    line = Compare(scores=(*grid(), few), treatment="text", expected=35.0).design()
+    small, large = line.split("; expected ")[1:]
+    assert small == "+35 on 20 items: not resolvable with 3 seeds; no number of seeds would, it takes more items"
+    assert large == "+35 on 60 items: resolvable"
+
+
+def test_what_is_expected_and_assumed_is_no_part_of_what_is_computed():
+    plain = Compare(scores=tuple(grid()), treatment="text")
+    told = Compare(scores=tuple(grid()), treatment="text", expected=0.9, assumed={"accuracy": 0.3, "seed_sd": 1})
+    assert told.fingerprint == plain.fingerprint
+    assert told.assumed.accuracy == 0.3
+
+
 def test_labels_enter_the_fingerprint():
     one, two = (Compare(scores=(labelled(0, weights=name, init=0),), treatment="text") for name in ("text", "random"))
     assert one.fingerprint != two.fingerprint

@@ -92,6 +92,81 @@ def test_what_was_measured_here_is_used(made):
     assert after["t"].seconds == pytest.approx(planner.SECONDS_EACH)
 
 
+def ask_for_gpus(path, *names):
+    found = TEXT
+    for name in names:
+        found = found.replace(f"  {name}: {{", f"  {name}: {{resources: {{gpus: 1}}, ")
+    (path / "gpus.yaml").write_text(found)
+    return expand(recipe.read(str(path / "gpus.yaml")))
+
+
+def test_what_asks_for_gpus_is_not_told_in_a_laptops_minutes(made, tmp_path, capsys):
+    graph, store = ask_for_gpus(tmp_path, "s"), made[1]
+    plan = planner.plan(graph, store)
+    found = lines(plan)
+    assert (found["s"].untimed, found["s"].seconds) == (3, 0)
+    assert found["n"].untimed == found["t"].untimed == 0
+    plain = planner.plan(made[0], store)
+    assert sum(line.seconds for line in plain.lines) - sum(line.seconds for line in plan.lines) == pytest.approx(
+        3 * planner.SECONDS_EACH
+    )
+    planner.show(plan, as_json=False)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "s toys.Add ← n 3 of 3 to run, on GPUs, not timed here yet" in out
+    assert f"minutes with {plan.jobs} workers, and 3 on GPUs" in out
+    planner.show(planner.plan(ask_for_gpus(tmp_path, "n", "s", "t"), store), as_json=False)
+    assert "7 stages to run, 30 tokens, all on GPUs\n" in capsys.readouterr().out
+
+
+def test_gpu_hours_that_are_told_are_pointed_to(made, tmp_path, capsys):
+    class Told:
+        hours = ("n",)
+
+        def record(self):
+            return {}
+
+        def show(self):
+            print("the table")
+
+    planner.show(planner.plan(ask_for_gpus(tmp_path, "n", "s"), made[1]), False, Told())
+    out = " ".join(capsys.readouterr().out.split())
+    assert "30 tokens, GPU-hours below" in out
+    assert "and 6 on GPUs (GPU-hours below; --gpu for another card) the table" in out
+
+
+def test_gpus_are_timed_by_what_ran_on_gpus(made, tmp_path):
+    graph, store = ask_for_gpus(tmp_path, "s"), made[1]
+    on_core = [each for each in made[0].instances if each.title in ("n[a=1]", "s[a=1]")]
+    artifact = [store.perform(each.stage) for each in on_core][-1]
+    (waiting,) = {line.untimed for line in planner.plan(graph, store).lines if line.name == "s"}
+    assert waiting == 2  # what a core took says nothing of a GPU
+    path = artifact.path / "card.json"
+    card = json.loads(path.read_text())
+    card |= {"seconds": 5 * planner.SECONDS_EACH, "numerics": "x86_64/cuda/threads=1"}
+    path.write_text(json.dumps(card))
+    found = lines(planner.plan(graph, store))["s"]
+    assert (found.untimed, found.to_run) == (0, 2)
+    assert found.seconds == pytest.approx(2 * 5 * planner.SECONDS_EACH)
+    assert lines(planner.plan(made[0], store))["s"].seconds == pytest.approx(2 * planner.SECONDS_EACH)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 minutes"),
+        (24, "0.4 minutes"),
+        (12 * 60, "12 minutes"),
+        (89.4 * 60, "89 minutes"),
+        (3.2 * 3600, "3.2 hours"),
+        (47 * 3600, "47 hours"),
+        (6.25 * 86_400, "6.2 days"),
+        (1234 * 86_400, "1,234 days"),
+    ],
+)
+def test_durations_are_no_finer_than_a_plan_can_know(seconds, said):
+    assert planner._duration(seconds) == said
+
+
 def test_printed(made, capsys):
     graph, store = made
     planner.show(planner.plan(graph, store), as_json=False)

@@ -1,6 +1,7 @@
 """The study's recipes: each is whole at every scale, without a network, and says beforehand what it expects."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ SCALES = [
     (name, scale) for name in NAMES for scale in (None, *sorted(recipe._content(SHELF / f"{name}.yaml")["scales"]))
 ]
 ABROAD = {"benchmarks"}  # what is asked lies on the hub at every scale
+PUBLISHED_CURVES = {"labels"}  # and no one difference
+VERDICT = re.compile(r"; expected [+−][\d.]+ of [\w -]+: (resolvable|not resolvable with \d+ seeds?; .+)$")
 PAPER = {  # what the paper states, at `paper`
     "lm": {"model": "3b", "batch": 1024, "learning_rate": 3e-4, "warmup": 1024, "schedule": "cosine"},
     "align": {"tokens": 576, "batch": 512, "learning_rate": 1e-3, "warmup": 0.06},
@@ -49,12 +52,25 @@ def test_every_recipe_is_whole_at_every_scale(name, scale):
     assert {each.name for each in graph.instances} == set(graph.recipe.stages)
     assert graph.recipe.hypothesis
     compared = [each.stage for each in graph.instances if each.stage.kind == "deltas"]
-    assert any(each.design() for each in compared)
+    told = {each: each.design() or "" for each in compared}
+    assert any(told.values())
+    assert "inf" not in "".join(told.values())
+    judged = [line for each, line in told.items() if each.expected is not None]
+    assert bool(judged) == (name not in PUBLISHED_CURVES)
+    assert all(VERDICT.search(line) for line in judged)
     for each in compared:  # a treatment that no scores are labelled with would be refused after the hours
         assert each.treatment in {member.labels.get(each.along) for member in each.scores}
         assert len({member.labels.get(each.along) for member in each.scores} - {None}) > 1
     hub = {each.stage.tag() for each in graph.instances} & {"corpus.Hub", "eval.Benchmark"}
     assert bool(hub) == (name in ABROAD or scale == "paper")
+
+
+def test_what_the_study_says_of_seeds_is_what_plan_says():
+    (scale,) = {each.design() for each in stages(expanded("scale", "paper", ["init=[0, 1, 2]"]), "groups")}
+    assert scale.endswith("expected +5 of all groups: resolvable")
+    (base,) = {each.design() for each in stages(expanded("base", "tiny"), "groups")}
+    assert "all groups (worth 1,300 items): 29.9 points" in base
+    assert re.search(r"expected \+0.9 of all groups: not resolvable with 2 seeds; no number", base)
 
 
 def test_experiments_are_told_apart():

@@ -2,7 +2,7 @@ import pytest
 from toy_experiment import BATCH, ITEM, ITEMS, varied
 
 from presight.errors import PresightError
-from presight.stage import Resources
+from presight.stage import Cost, Resources
 from pretrain import Checkpoint
 from pretrain.budget import Layout, memory, predict
 from pretrain.forecast import forecast, tokens_alone
@@ -86,3 +86,23 @@ def test_the_disk_holds_models_and_what_is_needed_to_go_on(tiny):
 def test_a_model_takes_the_disk_that_was_foreseen(tiny, lm):
     found = sum(path.stat().st_size for path in lm.glob("*.safetensors"))
     assert found == pytest.approx(tiny.train.estimate().disk, rel=0.05)
+
+
+def test_a_run_of_adaptation_takes_the_hours_of_its_arithmetic(tiny):
+    class Frozen:
+        """Two thirds of the arithmetic of training a 1b model on 3,000 tokens."""
+
+        zero, dtype, offload, checkpointing, micro_batch, batch, context = 1, "bf16", False, False, 4, 32, ITEM
+        resources = Resources(gpus=8)
+        vocabulary = 512
+
+        def size(self):
+            return "1b"
+
+        def estimate(self):
+            return Cost(tokens=3000, flops=2000 * shape("1b").flops(512, ITEM))
+
+    found = forecast(Frozen(), "A100")
+    whole = predict("1b", 2000, gpu="A100", layout=found.layout)
+    assert found.tokens == 3000
+    assert found.rate.gpu_hours == pytest.approx(whole.gpu_hours)

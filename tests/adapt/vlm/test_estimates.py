@@ -27,8 +27,10 @@ def test_a_frozen_language_model_takes_two_thirds_of_the_arithmetic_and_no_disk(
 def test_instruction_trains_and_keeps_the_language_model():
     align, vlm = stages()["align"].estimate(), stages()["vlm"].estimate()
     each = shape("1m").flops(WORDS, 512)
-    assert vlm.flops == pytest.approx(vlm.tokens * each) and vlm.tokens == vlm.items * (16 + TURN) > align.tokens
-    assert vlm.disk == 4 * shape("1m").parameters(WORDS) and vlm.working == 2 * 12 * shape("1m").parameters(WORDS)
+    assert vlm.flops == pytest.approx(vlm.tokens * each)
+    assert vlm.tokens == vlm.items * (16 + TURN) > align.tokens
+    assert vlm.disk == 4 * shape("1m").parameters(WORDS)
+    assert vlm.working == 2 * 12 * shape("1m").parameters(WORDS)
 
 
 def test_a_short_context_bounds_a_conversation():
@@ -49,4 +51,5 @@ def test_a_language_model_from_elsewhere_is_counted_in_conversations_alone():
 
 def test_features_fill_the_disk_of_their_grid():
     found = stages()["features"].estimate()
-    assert found.disk == 2 * SCENES * 49 * 1280 and found.items == SCENES
+    assert found.disk == 2 * SCENES * 49 * 1280
+    assert found.items == SCENES

@@ -1,12 +1,10 @@
 import builtins
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -190,104 +188,6 @@ def world(root: Path, seeds: int = 3, edge: bool = True, ragged: bool = False) -
     return World(store, report, lms, tokens)
 
 
-# Chromium reads its commands from descriptor 3 and answers on 4.
-ON_THREE_AND_FOUR = """
-import fcntl, os, sys
-pipes = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
-for number, pipe in zip((3, 4), pipes):
-    os.dup2(pipe, number)
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-class Browser:
-    """Chromium over its debugging pipe: sizes are exact, and every console line and request is seen."""
-
-    def __init__(self, program: str, profile: Path) -> None:
-        theirs, ours = os.pipe(), os.pipe()
-        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-        flags += " --disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
-        command = [program, *flags.split(), f"--user-data-dir={profile}", "about:blank"]
-        pipes = (theirs[0], ours[1])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ON_THREE_AND_FOUR, *map(str, pipes), *command],
-            pass_fds=pipes,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(theirs[0])
-        os.close(ours[1])
-        self.write, self.read = os.fdopen(theirs[1], "wb", 0), os.fdopen(ours[0], "rb")
-        self.count, self.session, self.events = 0, None, []
-        self.pending = b""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self.count += 1
-        message = {"id": self.count, "method": method, "params": params}
-        self.write.write(json.dumps(message | ({"sessionId": self.session} if self.session else {})).encode() + b"\0")
-        while (answer := self.next()).get("id") != self.count:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def next(self) -> dict[str, Any]:
-        while b"\0" not in self.pending:
-            part = self.read.read1(1 << 20)
-            assert part, "the browser ended"
-            self.pending += part
-        message, self.pending = self.pending.split(b"\0", 1)
-        return json.loads(message)
-
-    def open(self, page: str, width: int) -> None:
-        self.events = []
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
-        )
-        self.call("Page.navigate", url=page)
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self.next())
-
-    def ask(self, expression: str) -> Any:
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        return found["result"].get("value")
-
-    def complaints(self) -> list[str]:
-        """Console lines, faults and refusals since the page was opened."""
-        names = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [json.dumps(event["params"])[:500] for event in self.events if event.get("method") in names]
-
-    def requests(self) -> list[str]:
-        sent = [
-            event["params"]["request"]["url"]
-            for event in self.events
-            if event.get("method") == "Network.requestWillBeSent"
-        ]
-        return [url for url in sent if not url.startswith("data:")]
-
-    def close(self) -> None:
-        self.write.close()
-        self.read.close()
-        self.process.wait(20)
-
-
-@cache
-def chromium() -> str | None:
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    return next(filter(None, found), None)
-
-
-@pytest.fixture
-def browser(tmp_path):
-    if chromium() is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
-    found = Browser(chromium(), tmp_path / "profile")
-    yield found
-    found.close()
-
-
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
     root = tmp_path_factory.mktemp("three")
@@ -365,7 +265,7 @@ def test_every_artifact_has_one_card_and_every_link_a_target(three):
 
 def test_text_is_escaped_and_nothing_points_outside(three, tmp_path):
     made, page, _ = three
-    own = re.sub(r"<script>(?!\n).*?</script>", "", page, flags=re.S)  # all but plotly
+    own = re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", page, flags=re.S)
     assert "<script>alert" not in own
     assert "<b>sound" not in own
     assert "What reading leaves behind &lt;&amp;&gt; a test</title>" in own
@@ -428,6 +328,10 @@ def test_importing_it_loads_no_plotly():
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
 
 
+DRAWN = "document.querySelectorAll('.js-plotly-plot .main-svg').length"
+SETTLED = "new Promise(done => setTimeout(done, 400))"
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_renders_without_complaint_or_network(three, browser, width):
@@ -436,16 +340,57 @@ def test_it_renders_without_complaint_or_network(three, browser, width):
     plots = json.loads((out / "counts.json").read_text())["plots"]
     assert browser.ask("document.title") == made.report.title
     assert browser.ask("innerWidth") == width
-    assert browser.ask("document.querySelectorAll('.js-plotly-plot .main-svg').length") >= plots
+    browser.ask(SETTLED)
+    height = browser.ask("document.body.scrollHeight")
+    assert browser.ask("document.querySelectorAll('.js-plotly-plot').length") < plots  # those near the screen
+    browser.ask(f"document.querySelector('footer, body > section:last-of-type').scrollIntoView(); {SETTLED}")
+    browser.ask("dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask(DRAWN) >= plots
     assert browser.ask("document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+    assert browser.ask("document.body.scrollHeight") == height, "what is read moves while plots are drawn"
     assert browser.ask("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
     wider = "e => e.clientWidth > e.closest('.plot').clientWidth + 1"
     assert browser.ask(f"[...document.querySelectorAll('.plot .main-svg')].filter({wider}).length") == 0
     link = f"#card-{made.report.deltas[0].scores[0].fingerprint}"
-    browser.ask(f"location.hash = '{link}'; new Promise(done => setTimeout(done, 300))")
+    browser.ask(f"location.hash = '{link}'; {SETTLED}")
     assert browser.ask(f"document.querySelector('{link}').open && document.querySelector('{link}').checkVisibility()")
     assert browser.complaints() == []
     assert browser.requests() == [(out / "report.html").as_uri()]
+
+
+@pytest.mark.browser
+def test_a_plot_is_drawn_when_it_is_scrolled_to(three, browser):
+    browser.open((three[2] / "report.html").as_uri(), 1280)
+    last = "[...document.querySelectorAll('.plot')].at(-1)"
+    browser.ask(SETTLED)
+    assert not browser.ask(f"{last}.classList.contains('js-plotly-plot')")
+    browser.ask(f"{last}.scrollIntoView(); {SETTLED}")
+    assert browser.ask(f"{last}.classList.contains('js-plotly-plot')")
+    browser.call("Page.printToPDF")
+    assert browser.ask("document.querySelectorAll('.plot:not(.js-plotly-plot)').length") == 0
+
+
+@pytest.mark.browser
+def test_its_long_tables_are_searched_and_short_ones_are_not(three, browser):
+    made, _, out = three
+    browser.open((out / "report.html").as_uri(), 1280)
+    long = "t => !t.closest('.card') && t.rows.length - t.querySelectorAll('.task').length > 8"
+    listed = browser.ask(f"[...document.querySelectorAll('table')].filter({long}).length")
+    assert browser.ask("document.querySelectorAll('.sift').length") == listed > 1
+    first = "document.querySelector('table.long')"
+    rows = browser.ask(f"{first}.querySelectorAll('tbody tr:not(.task)').length")
+    family = findings(made)[:rows]
+    assert len({each["along"] for each in family}) == 1
+    browser.write_in("input[type=search]", "stats images -vision")
+    shown = f"[...{first}.querySelectorAll('tbody tr')].filter(row => row.checkVisibility()).map(row => row.className)"
+    assert browser.ask(f"{shown}.length") < rows
+    assert browser.ask("document.querySelector('output').textContent").endswith(f" of {rows} rows")
+    browser.write_in("input[type=search]", "")
+    browser.ask("document.querySelector('.sift [type=checkbox]').click()")
+    assert set(browser.ask(shown)) <= {"", "task"}
+    assert browser.ask("document.querySelector('output').textContent") == (
+        f"{sum(each['established'] for each in family)} of {rows} rows"
+    )
 
 
 @pytest.mark.browser

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from eval import Ask, Benchmark, Existence, SceneQuestions, World
 from eval.report.evidence import Family
-from eval.stats.intervals import crossed_margins, mean_interval
+from eval.stats.intervals import crossed_margins, mean_interval, minimum_detectable_effect, paired_item_sd
 from eval.vision.figures import ALIKE, OVERALL, average
 from eval.vision.groups import FILE, Groups
 from eval.vision.strata import Stratum, combined
@@ -23,6 +24,7 @@ ROWS = [  # the paper's runs of 1T tokens: general, knowledge, OCR and chart, vi
     (49.59, 29.02, 23.63, 46.59, 38.64),
     (50.90, 31.25, 22.60, 47.32, 39.56),
 ]
+PAPER_NAMES = [name for group in PAPER for name in groups()[group]]
 SIZES = {"GQA": 40, "SEED": 30, "MLE-Bench: existence_0-30": 30, "MLE-Bench: existence_30-60": 20}
 
 
@@ -213,6 +215,88 @@ def test_what_is_no_share_and_what_shares_no_seed_is_refused(tmp_path):
         compared(tmp_path, [labelled(0, "vision")])
     with pytest.raises(PresightError, match="no scores are labelled 'vision'"):
         compared(tmp_path, [labelled(0)])
+
+
+# --- what a plan says -------------------------------------------------------------------------------------------
+
+
+class Model(Stage):
+    kind: ClassVar[str] = "checkpoint"
+    seed: int
+    gain: float = 0.0
+
+
+def planned(*questions, seeds=3, **fields):
+    scores = [
+        Labelled(
+            FrozenMap({"mixture": mixture, "init": str(seed)}),
+            Ask(model=Model(seed=seed, gain=gain), questions=questions, condition="none"),
+        )
+        for mixture, gain in (("language", 0.0), ("vision", 0.5))
+        for seed in range(seeds)
+    ]
+    return Groups(scores=tuple(scores), treatment="vision", along="mixture", **fields).design()
+
+
+def smallest(items, seeds=3):
+    effect = minimum_detectable_effect(items, seeds, item_sd=paired_item_sd(0.5, 0.3), seed_sd=0.02)
+    return f"{100 * effect:.1f} points"
+
+
+def worth(*counts):
+    """Of benchmarks that count alike."""
+    return round(len(counts) ** 2 / sum(1 / count for count in counts))
+
+
+def test_a_plan_counts_benchmarks_alike():
+    line = planned(*(Benchmark(name=name) for name in PAPER_NAMES))
+    known = {name: suite().benchmarks[name].items for name in PAPER_NAMES}
+    known |= dict.fromkeys(("COCO", "ADE"), known["RealWorldQA"])  # nobody states theirs
+    ocr = worth(*(known[name] for name in ("TextVQA", "ChartQA", "OCRBench")))
+    assert f"OCR & Chart (worth {ocr:,} items): {smallest(ocr)}" in line
+    seen = worth(*(known[name] for name in ("RealWorldQA", "COCO", "ADE", "Omni3D")), 6 * (known["BLINK"] // 6))
+    assert f"Vision-centric (worth {seen:,} items): {smallest(seen)}" in line
+    whole = int(line.split(f"{OVERALL} (worth ")[1].split(" items")[0].replace(",", ""))
+    assert 19_000 < whole < 23_000  # of more than 50,000 questions
+    assert f"{OVERALL} (worth {whole:,} items): {smallest(whole)}" in line
+    assert line.index(OVERALL) < line.index("General")
+
+
+def test_a_plan_names_figures_that_are_alike_together():
+    scenes = SceneQuestions(world=World(sample="shapes"), items=100, novel=False)
+    line = planned(scenes)
+    assert f"{OVERALL} (worth 1,300 items): {smallest(1300)}" in line
+    assert f"General / Knowledge / OCR & Chart (worth 300 items): {smallest(300)}" in line
+    assert f"Vision-centric (worth 400 items): {smallest(400)}" in line
+    assert "depth" not in line
+    assert "depth" in planned(scenes, each=True)
+
+
+def test_a_plan_judges_one_figure():
+    scenes = SceneQuestions(world=World(sample="shapes"), items=100, novel=False)
+    assert planned(scenes, expected=20).endswith(f"; expected +20 of {OVERALL}: resolvable")
+    short = planned(scenes, expected=-5.6, of="Vision-centric")
+    assert "; expected −5.6 of Vision-centric: not resolvable with 3 seeds; " in short
+    assert planned(scenes, expected=2, of="Existence").endswith(
+        "a difference of Existence is expected, which is no figure here"
+    )
+    levels = planned(Existence(world=World(sample="shapes"), items=700), expected=9, of="Existence")
+    assert "Existence (worth 2,100 items)" in levels
+    assert levels.endswith("expected +9 of Existence: resolvable")
+    assert planned(scenes, seeds=1, expected=1).startswith("one seed can show no difference along mixture")
+
+
+def test_what_cannot_be_planned():
+    assert planned(Benchmark(name="GQA")) is None  # no group is whole: the run says so
+    assert Groups(scores=tuple(two_arms()), treatment="vision", along="mixture").design() is None  # sizes unknown
+
+
+def test_what_is_expected_is_no_part_of_what_is_computed():
+    stages = [
+        Groups(scores=tuple(two_arms()), treatment="vision", along="mixture", **fields)
+        for fields in ({}, {"expected": 0.9, "of": "General", "assumed": {"seed_sd": 0.5}})
+    ]
+    assert stages[0].fingerprint == stages[1].fingerprint
 
 
 def tables(rng, seeds, sizes, seed_sd=0.0):

@@ -1,0 +1,48 @@
+"""The one sentence of a report that an index over many shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from eval.report import alignment, blindness, emergence, landscape, structure
+from eval.report.words import plural
+
+if TYPE_CHECKING:
+    from eval.report.evidence import Comparison, Evidence
+
+
+def headline(evidence: Evidence) -> tuple[str, bool]:
+    """What is found most firmly, and whether it is established.
+
+    What the comparisons are made into goes before them: a ladder, whose highest control that explains a gain is what a
+    gain means, a structure, a surface. Comparisons go by how surely a difference is there: Holm's p, then how far
+    the interval is from 0.
+    """
+    if ladders := [each for family in evidence.families if family.ladder for each in family.ladder["ladders"]]:
+        chosen = next((each for each in ladders if each["verdict"] != "unresolved"), ladders[0])
+        return str(chosen["sentence"]), chosen["verdict"] != "unresolved"
+    made = [*reversed(structure.verdicts(evidence)), *landscape.verdicts(evidence)]
+    if established := [each for each in made if each[1]]:
+        return established[0]
+    compared = [each for family in evidence.families for each in family.comparisons]
+    if found := [each for each in compared if each.general]:
+        return min(found, key=_doubt).delta.sentence(), True
+    told = [*_told(evidence), *made]
+    if established := [each for each in told if each[1]]:
+        return established[0]
+    if compared:
+        return f"Of {plural(len(compared), 'comparison')} none is established.", False
+    return told[0] if told else ("Nothing was compared.", False)
+
+
+def _doubt(each: Comparison) -> tuple[float, float]:
+    interval = each.delta.interval
+    return each.holm, -2 * abs(each.delta.estimate) / (interval.high - interval.low or 1.0)
+
+
+def _told(evidence: Evidence) -> Iterator[tuple[str, bool]]:
+    """Sentences on what no comparison says, and whether they are established."""
+    yield from blindness.verdicts(evidence)
+    yield from (emergence.verdict(each) for each in evidence.emergences)
+    yield from alignment.verdicts(evidence)
