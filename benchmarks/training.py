@@ -6,11 +6,12 @@
 All train the same Llama on the same random tokens in one arithmetic with AdamW, on this machine's processor: bf16 if
 that multiplies in it (avx512_bf16, amx_bf16), else ask for fp32: emulation is some eighty times slower. Each
 contestant is a process of its own, and they take turns, a step each, so that whatever else the machine does falls on
-all alike: ratios are medians over the rounds, tokens a second by the median step, shares of the matmul peak, which is
-the best of many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes, with losses by source,
-agreement of ranks and metrics. ``--compiled`` compiles the model of all. The line of kernels says what share of the
-peak a step would have that took no time but in torch's matrix products and attention: no trainer over torch's kernels
-can pass it. transformers' Trainer needs ``pip install accelerate``; without it the table has a line less.
+all alike: ratios are medians over the rounds with 95 % intervals, tokens a second by the median step, shares of the
+matmul peak, which is the best of many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes,
+with losses by source, agreement of ranks and metrics; its next batch, like the Trainer's rows, is random tokens in
+memory. ``--compiled`` compiles the model of all. The line of kernels says what share of the peak the quickest of some
+steps would have, if it took no time but in torch's matrix products and attention: about what no trainer over these
+kernels can pass. transformers' Trainer needs ``pip install accelerate``; without it the table has a line less.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from types import SimpleNamespace
 
 BATCH = {"7m": (16, 256), "33m": (8, 512), "1m": (16, 256), "tiny": (16, 64)}  # items, tokens an item
 LAP = "@lap "  # before the seconds of a step, among whatever else a contestant prints
+LOOKS = 5  # steps that are profiled: the quickest counts
 KERNELS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product")
 
 
@@ -87,7 +89,7 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool,
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
     if compiled:
         made.compile()
-    course = Course(0, (count + 1) * batch, batch, 0)  # one step more, to look into
+    course = Course(0, (count + LOOKS) * batch, batch, 0)  # steps more, to look into
     speed = Speed(None, None, "", 1)
     rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
     run = Run(stage, stage.learning_rate, Path("."), items, None, made, course, rolling, State(), quiet, speed)
@@ -101,9 +103,12 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool,
         waits.append(waited)
     if not look:
         turn()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        run._step(ready, False)
-    kernels = sum(each.self_cpu_time_total for each in seen.key_averages() if each.key.startswith(KERNELS)) / 1e6
+    kernels = float("inf")
+    for _ in range(LOOKS if look else 1):
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            run._step(ready, False)
+        spent = sum(each.self_cpu_time_total for each in seen.key_averages() if each.key.startswith(KERNELS)) / 1e6
+        kernels = min(kernels, spent)
     return {"waited": sum(waits[2:]) / sum(times[2:]), "kernels": kernels}
 
 
@@ -207,6 +212,15 @@ def alone(arguments: argparse.Namespace, **wanted: object) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def median(values: list[float]) -> tuple[float, float, float]:
+    """The median between the limits of its 95 % interval: order statistics, whatever the distribution."""
+    from scipy.stats import binom
+
+    ordered = sorted(values)
+    place = max(0, int(binom.ppf(0.025, len(ordered), 0.5)) - 1)
+    return ordered[place], statistics.median(ordered), ordered[-1 - place]
+
+
 def in_turns(arguments: argparse.Namespace, name: str) -> dict[str, list[float]]:
     """Seconds of each contestant's steps but for its first two, round by round."""
     wanted = {"name": name, "vocabulary": arguments.vocabulary, "steps": arguments.steps + 1}
@@ -266,10 +280,10 @@ def main() -> None:
         )
         for what, seconds in laps.items():
             ratios = [other / own for other, own in zip(seconds, laps["presight"], strict=True)]
-            low, ratio, high = statistics.quantiles(ratios, n=4)
+            low, ratio, high = median(ratios)
             share = f"{flops / min(seconds) / most:.0%} of the matmul peak"
             rate = f"{batch * item / statistics.median(seconds):8.0f} tokens/s   {share}"
-            print(f"  {what:9} {rate}   ours is {ratio:.2f}× as fast (quartiles {low:.2f} to {high:.2f})", flush=True)
+            print(f"  {what:9} {rate}   ours is {ratio:.2f}× as fast [{low:.2f}, {high:.2f}]", flush=True)
         rate = f"{batch * item / kernels:8.0f} tokens/s"
         print(f"  {'kernels':9} {rate}   {flops / kernels / most:.0%} of the matmul peak")
         print(f"  waiting for data: {100 * seen['waited']:.2f} % of the steps' time")

@@ -38,7 +38,7 @@ class Tokenize(PartedStage):
     def estimate(self) -> Cost:
         """Bytes read, and those of the tokens."""
         text, words = self.documents.estimate().bytes, getattr(self.tokenizer, "vocabulary", 0)
-        return Cost(bytes=text, disk=int(text / BYTES_A_TOKEN) * (2 if words <= 1 << 16 else 4))
+        return Cost(bytes=text, disk=int(text / BYTES_A_TOKEN) * (2 if 0 < words <= 1 << 16 else 4))
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Tokenise one part of every source."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eval.design import Assumed, Design
 from eval.records import KINDS, Result, require_same_items, results
@@ -40,6 +40,13 @@ class Compare(Stage):
         description="the difference that is expected, in points; plan says whether it could be seen",
     )
     assumed: Assumed = Field(Assumed(), exclude=True, description="of the scores, by plan; it changes no result")
+
+    @field_validator("expected")
+    @classmethod
+    def _some(cls, value: float | None) -> float | None:
+        if value == 0:
+            raise ValueError("0 is no difference to look for: leave it out")
+        return value
 
     def design(self) -> str | None:
         """The smallest effect this comparison could detect, what it assumes, whether that sees what is expected."""

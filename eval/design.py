@@ -92,7 +92,7 @@ class Design:
         what = f"expected {'−' if expected < 0 else '+'}{abs(expected):g}{where and ' ' + where}"
         effect = abs(expected) / 100
         if self.detectable(items, self.seeds) <= effect:
-            return f"{what}: resolvable"
+            return f"{what}: resolvable, as one comparison before Holm"
         sd, seed_sd = self.assumed.item_sd, self.assumed.seed_sd / 100
         enough = seeds_to_see(effect, items, item_sd=sd, seed_sd=seed_sd, level=self.level, power=POWER)
         if enough:

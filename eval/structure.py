@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from eval.cohort import Cohort
+from eval.cohort import Cohort, Floats
 from presight.console import say
 from presight.errors import PresightError
 from presight.stage import FrozenMap, Labelled, Needs, Stage
@@ -37,12 +36,13 @@ class Structure(Stage):
 
     Each model has a mean for each group of benchmarks. Rank correlations of groups, also corrected for what few items
     hide; whether groups of one kind (General with OCR & Chart, Knowledge with Vision-centric) go together more than
-    groups of different kinds; and whether one factor suffices. Models that differ in their seed alone are one family,
-    and intervals resample families. With too few it says how many more it takes.
+    groups of different kinds; and whether one factor suffices. Models that differ in their seed alone are one family
+    and count once, with the mean of their scores, however many seeds there are. With too few families it says how many
+    more it takes.
     """
 
     kind = "structure"
-    version = "2"
+    version = "3"
 
     scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(
         min_length=1, description="$scores[*]: of every model, under one condition"
@@ -53,7 +53,7 @@ class Structure(Stage):
     )
     partial: bool = Field(False, description="take the mean of what is there of a group")
     apart: float = Field(0.5, ge=0, lt=1, description="correlation of two factors that are to be told from one")
-    draws: int = Field(5000, ge=100, description="bootstrap replicates of a correlation")
+    draws: int = Field(5000, ge=100, description="bootstrap replicates of corrected correlations and of differences")
     level: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
 
     def design(self) -> str | None:
@@ -92,7 +92,7 @@ def structure(
     """What the table says of the structure of its groups; see `Structure`.
 
     Args:
-        table: figures of models.
+        table: figures of models; those of one family are averaged first.
         groups: names of four figures: the two of perception, then the two of reasoning.
         apart: as in `eval.factor_test`.
         level: of the intervals; those of the eight differences hold at once (Bonferroni).
@@ -101,7 +101,7 @@ def structure(
     count = len(set(table.families.tolist()))
     found: dict[str, Any] = {
         "models": [
-            {"labels": labels, "family": family, **dict(zip(table.names, row, strict=True))}
+            {"labels": labels, "family": family, "figures": dict(zip(table.names, row, strict=True))}
             for labels, family, row in zip(table.labels, table.families.tolist(), table.scores.tolist(), strict=True)
         ],
         "groups": list(groups),
@@ -111,7 +111,8 @@ def structure(
         "differences": [],
         "factors": None,
     }
-    flat = [group for group in groups if np.ptp(table.scores[:, table.column(group)]) == 0]
+    means = _averaged(table)
+    flat = [group for group in groups if np.ptp(means.scores[:, means.column(group)]) == 0]
     if count < FEWEST or flat:
         why = f"all models score alike on {flat[0]}" if flat else f"{count} mixtures are too few"
         more = FEWEST - count if count < FEWEST else None
@@ -119,59 +120,67 @@ def structure(
         found["more_models"] = more
         found["sentences"] = [f"Whether there is one prior or two cannot be said: {why}{wanted}."]
         return found
-    families = table.families if count < len(table.labels) else None
     pairs = list(combinations(groups, 2))
     within = [(groups[0], groups[1]), (groups[2], groups[3])]
     across = [pair for pair in pairs if pair not in within]
-    found["correlations"] = [_correlated(table, pair, families, level, draws) for pair in pairs]
+    found["correlations"] = [_correlated(means, pair, level, draws) for pair in pairs]
     strict = 1 - (1 - level) / (len(within) * len(across))
-    found["differences"] = [_apart(table, one, two, families, strict, draws) for one in within for two in across]
-    found["factors"] = _factors(table, groups, apart, level)
+    found["differences"] = [_apart(means, one, two, strict, draws) for one in within for two in across]
+    found["factors"] = _factors(means, groups, apart, level)
     found["more_models"] = _more(found["factors"], count)
     found["sentences"] = _sentences(found, count)
     return found
 
 
-def _correlated(
-    table: Cohort, pair: tuple[str, str], families: npt.NDArray[np.int64] | None, level: float, draws: int
-) -> dict[str, Any]:
+def _averaged(table: Cohort) -> Cohort:
+    """A model for each family, with the mean over its seeds of scores and halves, and the noise that leaves of items.
+
+    Means are rounded, so that families that score alike still tie.
+    """
+    kinds, first, sizes = np.unique(table.families, return_index=True, return_counts=True)
+
+    def mean(values: Floats) -> Floats:
+        return np.stack([values[table.families == kind].mean(axis=0) for kind in kinds]).round(12)
+
+    return replace(
+        table,
+        labels=[table.labels[place] for place in first],
+        families=kinds,
+        scores=mean(table.scores),
+        halves=mean(table.halves),
+        errors=table.errors * float((1 / sizes).mean()),
+    )
+
+
+def _correlated(table: Cohort, pair: tuple[str, str], level: float, draws: int) -> dict[str, Any]:
     from eval.stats.correlation import correlation, disattenuated
 
     x, y = (table.column(group) for group in pair)
-    plain = correlation(table.scores[:, x], table.scores[:, y], families=families, level=level, draws=draws)
+    plain = correlation(table.scores[:, x], table.scores[:, y], level=level)
     try:
-        freed = asdict(disattenuated(table.halves[:, x], table.halves[:, y], families, level=level, draws=draws))
+        freed = asdict(disattenuated(table.halves[:, x], table.halves[:, y], level=level, draws=draws))
     except PresightError as error:  # no reliability: what the items leave is noise, which is an answer
         freed = {"problem": str(error)}
     published = PUBLISHED.get(frozenset(_plain(group) for group in pair))
     return {"pair": list(pair), "spearman": asdict(plain), "corrected": freed, "published": published}
 
 
-def _apart(
-    table: Cohort,
-    one: tuple[str, str],
-    two: tuple[str, str],
-    families: npt.NDArray[np.int64] | None,
-    level: float,
-    draws: int,
-) -> dict[str, Any]:
+def _apart(table: Cohort, one: tuple[str, str], two: tuple[str, str], level: float, draws: int) -> dict[str, Any]:
     from eval.stats.correlation import correlation_difference
 
     a, b, c, d = (table.scores[:, table.column(group)] for group in (*one, *two))
-    interval = correlation_difference(a, b, c, d, families=families, level=level, draws=draws)
+    interval = correlation_difference(a, b, c, d, level=level, draws=draws)
     return {"within": list(one), "across": list(two), "difference": asdict(interval)}
 
 
 def _factors(table: Cohort, groups: Sequence[str], apart: float, level: float) -> dict[str, Any]:
-    """The test of one factor, over families' means, since models of one family are not independent."""
     from eval.stats.factors import factor_test
 
     columns = [table.column(group) for group in groups]
-    kinds, sizes = np.unique(table.families, return_counts=True)
-    means = np.stack([table.scores[table.families == kind][:, columns].mean(axis=0) for kind in kinds])
-    errors = table.errors[columns] * float((1 / sizes).mean())
     try:
-        return factor_test(means, errors, (0, 0, 1, 1), apart=apart, level=level).to_json()
+        return factor_test(
+            table.scores[:, columns], table.errors[columns], (0, 0, 1, 1), apart=apart, level=level
+        ).to_json()
     except PresightError as error:
         return {"verdict": "cannot say", "problem": str(error), "models_needed": None}
 

@@ -1,7 +1,7 @@
 "use strict";
 // Long tables can be searched and sorted; without this script they stand whole. Rows keep to the block they are in.
 {
-  const NUMBER = /^[<>≤≥≈~]?\s*\[?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?)([kmbt](?![a-z]))?(?![\w-]*\d)/i;
+  const NUMBER = /^[<>≤≥≈~]?\s*\[?\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?)([kmbt](?![a-z]))?(?![\w.-]*\d)/i;
   const POWERS = {k: 1e3, m: 1e6, b: 1e9, t: 1e12};
   const words = new Intl.Collator("en", {numeric: true});
   const plain = text => text.replaceAll("−", "-").trim().toLowerCase();

@@ -20,12 +20,13 @@ def script() -> str:
     return (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
-def table(head: Sequence[str], rows: Sequence[Row]) -> str:
+def table(head: Sequence[str], rows: Sequence[Row], fold: bool = True) -> str:
     """A table that scrolls; a long one can be searched and sorted, a very long one starts folded.
 
     Args:
         head: the names of the columns, as HTML.
         rows: of class ``task`` heads the rows that follow; of class ``open`` is not established.
+        fold: whether a very long one starts folded.
     """
     top = "".join(f"<th>{cell}</th>" for cell in head)
     lines = "".join(
@@ -34,4 +35,8 @@ def table(head: Sequence[str], rows: Sequence[Row]) -> str:
     count = sum("task" not in style.split() for style, _ in rows)
     long = ' class="long"' if count >= LONG else ""
     drawn = f'<div class="scroll"><table{long}><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>\n'
-    return drawn if count <= FOLD else f'<details class="rows"><summary>{count} rows</summary>{drawn}</details>'
+    return (
+        drawn
+        if count <= FOLD or not fold
+        else f'<details class="rows"><summary>{count} rows</summary>{drawn}</details>'
+    )

@@ -127,6 +127,8 @@ def _speeds(store: Store) -> Speeds:
     seen: dict[tuple[str, bool], list[float]] = {}
     for artifact in store.artifacts():
         card = artifact.card
+        if "disk" not in card["estimate"]:  # of an earlier release, which counted otherwise
+            continue
         kind = card["stage"], "cuda" in card.get("numerics", "").split("/")
         seen.setdefault(kind, []).append(card["seconds"] / _amount(Cost(**card["estimate"])))
     return {kind: statistics.median(ratios) for kind, ratios in seen.items()}
@@ -216,7 +218,7 @@ def show(found: Plan, as_json: bool, addition: Addition | None = None) -> None:
         if disk := sum(line.disk for line in found.lines):
             most = max(found.lines, key=lambda line: line.working)
             beside = f"; {most.name} holds {size(most.working)} a run beside it until it is done" * bool(most.working)
-            print(f"disk: about {size(disk)}{beside}")
+            print(f"disk: at least {size(disk)}{beside}")
     else:
         print("everything is made")
     if addition:

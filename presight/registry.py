@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from presight import owner
@@ -77,11 +78,18 @@ def register(graph: Graph, store: Store, scale: str | None, overrides: list[str]
         "registered": time.time(),
         "artifacts": {each.stage.fingerprint: each.title for each in graph.instances},
     }
-    temporary = folder / f".{name}-{os.getpid()}"
-    temporary.write_text(json.dumps(record, indent=1))
-    temporary.replace(folder / f"{name}.json")
+    write(folder / f"{name}.json", json.dumps(record, indent=1))
 
 
 def registered(root: Path) -> dict[Path, dict[str, Any]]:
     """Every registered recipe."""
     return {path: json.loads(path.read_text()) for path in sorted((root / RECIPES).glob("[!.]*.json"))}
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a text whole or not at all, whoever else on a shared disk writes it, too; nothing else is left."""
+    # a folder, not a file: what is made in it has the permissions that files have here
+    with TemporaryDirectory(prefix=".new-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        temporary = Path(folder) / path.name
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        return temporary.replace(path)

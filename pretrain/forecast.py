@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from presight.errors import PresightError
@@ -68,7 +68,10 @@ def forecast(run: Any, gpu: str, mfu: float | None = None) -> Forecast | None:
         if error.field != "mfu" or mfu is not None:  # no figure is published: memory alone is an answer
             raise
         rate = error
-    return Forecast(size, cost.tokens, layout, memory(shape(size), layout), rate)
+    need = memory(shape(size), layout)
+    if not getattr(run, "tunes", True):  # of a frozen LM; the projector's share is small
+        need = replace(need, gradients=0, optimizer=0, host=0)
+    return Forecast(size, cost.tokens, layout, need, rate)
 
 
 def tokens_alone(runs: Sequence[Train]) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adapt.vlm.encoders import Encoder, Prepared
 
 ROLES = {"sample": "model.vision", "resemblyzer": "model.hearing"}  # encoders out of packages
+SIDE = 224  # pixels of the pictures that they are meant for
 FEATURES = {  # numbers a picture or clip, places × width, by default: for estimates of the disk
     "sample": 49 * 1280,
     "facebook/metaclip-b16-fullcc2.5b": 196 * 768,
@@ -55,7 +56,8 @@ class Encoding(Stage):
         """Learn the encoder's content, or pin its commit.
 
         Raises:
-            PresightError: none is named or two are, a folder without files, or a repository that the hub lacks.
+            PresightError: none is named or two are, the named one cannot read pictures of that side, a folder without
+                files, or a repository that the hub lacks.
             Unavailable: a package can neither be found nor fetched.
         """
         if (self.encoder is None) == (self.repository is None):
@@ -65,6 +67,10 @@ class Encoding(Stage):
             name, _, revision = self.repository.partition("@")
             found = hub.commit("model", name, revision or "main", "repository", fetch)
             return self.changed(repository=f"{name}@{found}")
+        if self.encoder in IMAGES and self.side is not None:
+            from adapt.vlm.encoders import divided
+
+            divided(self.side)
         if self.content:
             return self
         if isinstance(self.encoder, Path):
@@ -165,7 +171,8 @@ class Encode(Encoding, PartedStage):
         """Pictures, and the disk that their features fill where the encoder's grid is known beforehand."""
         items = self.pictures.estimate().items
         name = str(self.repository or self.encoder).partition("@")[0]
-        return Cost(items=items, disk=2 * items * len(self.views) * FEATURES.get(name, 0))
+        numbers = FEATURES.get(name, 0) * (1 if self.side is None else (self.side / SIDE) ** 2)
+        return Cost(items=items, disk=int(2 * items * len(self.views) * numbers))
 
     def run_shard(self, shard: int, out: Path, inputs: Mapping[str, Path]) -> None:
         """Encode one stretch of the pictures; what a killed run has finished of it is kept.

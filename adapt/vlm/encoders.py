@@ -134,10 +134,7 @@ class Lite(Sight):
         self, network: EfficientNetLite, side: int | None = None, layer: int | None = None, device: str = "cpu"
     ) -> None:
         self.side, self.layer = side or SIDE, -1 if layer is None else layer
-        if self.side % STRIDE:
-            raise PresightError(
-                "side", f"{self.side} is no multiple of {STRIDE}", f"take {STRIDE * 7} or {STRIDE * 10}"
-            )
+        divided(self.side)
         within(self.layer, len(network.layers))
         self.module, self.size = network.to(device), f"{self.side} pixels"
         _, height, width, self.width = self._grid(self.blank()[None]).shape
@@ -158,6 +155,16 @@ class Lite(Sight):
         size = 1 if next(self.module.parameters()).device.type == "cpu" else len(prepared)
         chunks = (np.stack(prepared[start : start + size]) for start in range(0, len(prepared), size))
         return torch.cat([self._grid(each).flatten(1, 2) for each in chunks]).float().cpu().numpy()
+
+
+def divided(side: int) -> None:
+    """Refuse a side that the last layer does not divide.
+
+    Raises:
+        PresightError: it is one.
+    """
+    if side % STRIDE:
+        raise PresightError("side", f"{side} is no multiple of {STRIDE}", f"take {STRIDE * 7} or {STRIDE * 10}")
 
 
 def sample(fetched: Fetched, side: int | None = None, layer: int | None = None, device: str = "cpu") -> Lite:

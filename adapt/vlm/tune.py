@@ -101,7 +101,8 @@ class Tune(Stage):
         for each in row:
             if each.kind == "checkpoint":
                 named = each.size() if isinstance(each, Train) else getattr(each, "model", None)
-                return named if isinstance(named, str) and named in SHAPES else None
+                if not isinstance(named, Stage):
+                    return named if named in SHAPES else None
             row += [parent for name, parent in each.inputs().items() if name in ("model", "start")]
         return None
 

@@ -29,6 +29,11 @@ class Mark:
     accuracy: bool
 
     @property
+    def part(self) -> str:
+        """How much of its group is there, where some is missing: ``1 of 4``."""
+        return self.task.partition(" (")[2].rstrip(")")
+
+    @property
     def ends(self) -> tuple[float, float]:
         """Its interval; the value itself where it has none."""
         return self.limits or (self.value, self.value)
@@ -80,7 +85,7 @@ class Beside:
         self.marks: dict[Key, dict[str, dict[str, Mark]]] = {}
         whole = [one for one in found if not any(set(one) < set(other) for other in found)]
         for curve in whole:  # what an axis does not reach stands on all curves along it
-            for part in found:
+            for part in sorted(found, key=len, reverse=True):  # its own first
                 if set(part) <= set(curve):
                     for group, at, mark in found[part]:
                         self.marks.setdefault(curve, {}).setdefault(group, {}).setdefault(at, mark)

@@ -124,7 +124,7 @@ def scatter(found: Found, pair: tuple[str, str], names: Mapping[int, str], evide
     """Two groups over all models, a colour a family where `names` has some."""
     figure, models = empty(), found["models"]
     colours = [COLOURS[each["family"] % len(COLOURS)] if names else OURS for each in models]
-    x, y = ([100 * each[group] for each in models] for group in pair)
+    x, y = ([100 * each["figures"][group] for each in models] for group in pair)
     figure.add_scatter(
         x=x,
         y=y,

@@ -40,7 +40,7 @@ def colours(evidence: Evidence) -> dict[str, str]:
 
 
 def slug(*parts: str) -> str:
-    """An element id made of words."""
+    """An element id made of words; different words may give the same."""
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 

@@ -17,7 +17,8 @@ def headline(evidence: Evidence) -> tuple[str, bool]:
 
     What the comparisons are made into goes before them: a ladder, whose highest control that explains a gain is what a
     gain means, a structure, a surface. Comparisons go by how surely a difference is there: Holm's p, then how far
-    the interval is from 0.
+    the interval is from 0. One that is established alone and not after Holm's correction is told, with that said, only
+    where nothing else is established, and does not count as established.
     """
     if ladders := [each for family in evidence.families if family.ladder for each in family.ladder["ladders"]]:
         chosen = next((each for each in ladders if each["verdict"] != "unresolved"), ladders[0])
@@ -26,19 +27,24 @@ def headline(evidence: Evidence) -> tuple[str, bool]:
     if established := [each for each in made if each[1]]:
         return established[0]
     compared = [each for family in evidence.families for each in family.comparisons]
-    if found := [each for each in compared if each.general]:
-        return min(found, key=_doubt).delta.sentence(), True
+    found = sorted((each for each in compared if each.general), key=_doubt)
+    if found and found[0].verdict == "established":
+        return found[0].delta.sentence(), True
     told = [*_told(evidence), *made]
     if established := [each for each in told if each[1]]:
         return established[0]
+    if found:
+        said, _, caveat = found[0].delta.sentence().rpartition(").")
+        return f"{said}) — not after Holm’s correction.{caveat}", False
     if compared:
         return f"Of {plural(len(compared), 'comparison')} none is established.", False
     return told[0] if told else ("Nothing was compared.", False)
 
 
-def _doubt(each: Comparison) -> tuple[float, float]:
+def _doubt(each: Comparison) -> tuple[bool, float, float]:
     interval = each.delta.interval
-    return each.holm, -2 * abs(each.delta.estimate) / (interval.high - interval.low or 1.0)
+    distance = 2 * abs(each.delta.estimate) / (interval.high - interval.low or 1.0)
+    return each.verdict != "established", each.holm, -distance
 
 
 def _told(evidence: Evidence) -> Iterator[tuple[str, bool]]:

@@ -28,7 +28,7 @@ def section(sheet: Sheet) -> str:
 def verdicts(evidence: Evidence) -> list[tuple[str, bool]]:
     """Of each study's chosen figure: the optimum and the response to every share, and whether it is established."""
     return [
-        (f"{each.record['of']}: {words}", shown)
+        (f"{_chosen(each)['called']}: {words}", shown)
         for each in evidence.landscapes
         for words, shown in _sentences(_chosen(each))
     ]
@@ -57,22 +57,22 @@ def _settled(found: Found) -> bool:
 
 def _study(sheet: Sheet, each: Result) -> str:
     record, found, of = each.record, _chosen(each), each.record["of"]
-    others = {name: figure for name, figure in record["figures"].items() if name != of}
+    others = [figure for name, figure in record["figures"].items() if name != of]
     level = f"{100 * record['level']:g}\u00a0%"
     said = "".join(f"<li{'' if ok else ' class=open'}>{escape(words)}</li>" for words, ok in _sentences(found))
     parts = [
-        f"<h3>{escape(of)} over {escape(listing(found['names']))}</h3>",
+        f"<h3>{escape(found['called'])} over {escape(listing(found['names']))}</h3>",
         f"<p class='facts'>{_design(record)}</p>",
     ]
     element = slug("response", each.card[:8], of)
-    if large := surface(found, of, element):
+    if large := surface(found, element):
         caption = f"{_caption(found, level)} {sheet.cards([each.card])}"
         parts.append(sheet.figure([large], caption, _legend(found)))
     else:
         parts.append(f"<p class='facts'>{plural(len(found['names']), 'share')} vary: no map of them can be drawn, the "
                      f"tables have all that is known. {sheet.cards([each.card])}</p>")  # fmt: skip
     parts += [f"<ul class='verdicts'>{said}</ul>", _further(found)]
-    small = [surface(figure, name, slug("response", each.card[:8], name), False) for name, figure in others.items()]
+    small = [surface(other, slug("response", each.card[:8], other["called"]), False) for other in others]
     if drawn := [one for one in small if one]:
         parts.append(sheet.figure(drawn, "The other figures over the same shares, each with a scale of its own."))
     if any(figure["responses"] for figure in record["figures"].values()):
@@ -158,7 +158,7 @@ def _slopes(record: Found, element: str) -> Plot:
     rows, figure = Rows(), empty()
     figures = record["figures"]
     for share in record["figures"][record["of"]]["names"]:
-        known = {name: each["responses"][share] for name, each in figures.items() if share in each["responses"]}
+        known = {each["called"]: each["responses"][share] for each in figures.values() if share in each["responses"]}
         if not known:
             continue
         middle = 50 * sum(next(iter(known.values()))[end] for end in ("low", "high"))
@@ -181,12 +181,12 @@ def _slopes(record: Found, element: str) -> Plot:
 
 def _responses(record: Found) -> str:
     rows: list[tuple[str, Sequence[str]]] = []
-    for name, figure in record["figures"].items():
+    for figure in record["figures"].values():
         for share, found in figure["responses"].items():
             verdict, open_ = found["verdict"], found["verdict"] == "not resolvable"
             if open_:
                 verdict += f"; about {found['more_runs']} more runs would tell" if found["more_runs"] else ""
-            cells = [f"{escape(name)} · {escape(share)}", _slope(found["early"]), _slope(found["late"])]
+            cells = [f"{escape(figure['called'])} · {escape(share)}", _slope(found["early"]), _slope(found["late"])]
             cells += [p_value(found[f"p_{which}"]) for which in ("change", "bend", "peak")]
             rows.append(("open" if open_ else "", [*cells, verdict]))
     head = ["figure · share", "per 10 points, lower half", "upper half"]
@@ -198,8 +198,8 @@ def _fits(record: Found) -> str:
     names = record["figures"][record["of"]]["names"]
     fits: list[tuple[str, Sequence[str]]] = []
     peaks: list[tuple[str, Sequence[str]]] = []
-    for name, found in record["figures"].items():
-        best = found.get("optimum")
+    for found in record["figures"].values():
+        name, best = found["called"], found.get("optimum")
         if best is None:
             fits.append(("open", [escape(name), *[""] * 6, escape(" ".join(found["unsaid"]))]))
             continue
@@ -211,7 +211,7 @@ def _fits(record: Found) -> str:
         cells = [escape(name)]
         for share in names:
             low, high = (100 * end for end in best["intervals"][share])
-            cells.append(f"{100 * best[share]:.1f} [{low:.1f}, {high:.1f}]")
+            cells.append(f"{100 * best['shares'][share]:.1f} [{low:.1f}, {high:.1f}]")
             cells.append("{:.0f} to {:.0f}".format(*(100 * end for end in best["region"][share])))
         peaks.append(("" if _settled(found) else "open", [*cells, f"{best['place']}, of a {best['form']}"]))
     head = ["figure", *(f"left-out error, {order}" for order in ORDERS), "R²", "noise of a run (from)"]
@@ -231,7 +231,10 @@ def _points(record: Found) -> str:
     for place, point in enumerate(figures[record["of"]]["points"]):
         cells = [", ".join(f"{100 * share:.4g}" for share in point["shares"]), f"{len(point['runs'])}"]
         rows.append(("", [*cells, *(f"{figure['points'][place]['mean']:.2f}" for figure in figures.values())]))
-    return table([f"{escape(', '.join(names))}, %", "runs", *(f"{escape(name)}, %" for name in figures)], rows)
+    return table(
+        [f"{escape(', '.join(names))}, %", "runs", *(f"{escape(figure['called'])}, %" for figure in figures.values())],
+        rows,
+    )
 
 
 def _slope(found: Found) -> str:

@@ -110,12 +110,12 @@ def require(names: tuple[str, ...]) -> None:
 def label(value: Cell) -> str:
     """A label as it is compared: numbers by their value, words by their letters."""
     found = number(str(value))
-    return f"{found:g}" if found is not None else re.sub(r"[\W_]+", "_", str(value)).strip("_").lower()
+    return f"{found:.13g}" if found is not None else re.sub(r"[\W_]+", "_", str(value)).strip("_").lower()
 
 
 def number(value: str) -> float | None:
     """The number that a label is."""
-    return float(value) if re.fullmatch(r"-?\d+(\.\d+)?", value) else None
+    return float(value) if re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", value) else None
 
 
 def key(labels: Mapping[str, str]) -> Key:

@@ -11,12 +11,13 @@ from eval.report.figures import GREY, slug
 from eval.report.panels import Colours, colours_of, panels, span
 from eval.report.paper import Figure, Key, figures
 from eval.report.sheet import Sheet, key, table
-from eval.report.words import count, listing, once
+from eval.report.words import count, listing, once, plural
 
 if TYPE_CHECKING:
     from eval.report.evidence import Evidence
 
 SCENES = ("SceneQuestions", "Existence")  # stages that ask about composed scenes
+SMALL = 5  # values below which differences are told by digits, not by places
 RESOLVED = 5  # places from which on a rank correlation says something
 
 
@@ -33,19 +34,25 @@ def _figure(sheet: Sheet, name: str, figure: Figure) -> str:
     if not beside.marks:
         nothing = escape(_nothing(figure, sheet.evidence))
         return f'{title}<p class="facts">{escape(facts)}</p><p>{nothing}</p>{_numbers(beside)}'
-    facts += f" Ours: {_ours(beside)}. {_unlike(figure, sheet.evidence)}"
+    facts += f" Ours: {_ours(beside)}. {_unlike(beside)}"
     parts = [f'{title}<p class="facts">{escape(facts)} {sheet.cards(once(mark.card for mark in beside.among()))}</p>']
     colours = colours_of(beside)
     groups = [group for group in figure.groups if beside.among(group)]
     for group in groups:
         drawn = [panels(beside, group, colours, slug("published", name, group))]
-        caption = f"<b>{escape(group)}.</b> {escape(_agreement(beside, group))}"
+        caption = f"<b>{escape(_named(beside, group))}.</b> {escape(_agreement(beside, group))}"
         parts.append(sheet.figure(drawn, caption, _legend(beside, group, colours) if group == groups[0] else ()))
         lines = "".join(
             f"<li{'' if shown else ' class=open'}>{escape(said)}</li>" for said, shown in _ranks(beside, group)
         )
         parts.append(f'<ul class="verdicts">{lines}</ul>' if lines else "")
     return "".join(parts) + _numbers(beside)
+
+
+def _named(beside: Beside, group: str) -> str:
+    """A group, and how much of it ours is of, where that is not all: then it is another group by the paper's name."""
+    parts = once(filter(None, (mark.part for mark in beside.among(group) if mark.accuracy)))
+    return f"{group}, ours {listing(parts)}" if parts else group
 
 
 def _nothing(figure: Figure, evidence: Evidence) -> str:
@@ -76,17 +83,19 @@ def _sizes(evidence: Evidence) -> list[str]:
     return once(size for size in sizes if isinstance(size, str))
 
 
-def _unlike(figure: Figure, evidence: Evidence) -> str:
+def _unlike(beside: Beside) -> str:
     """Whether levels may be compared, and why not."""
+    figure, evidence = beside.figure, beside.evidence
     if figure.itself:
         return "Other models and other questions than the paper’s."
     stages = [str(each.card["stage"]).rpartition(".")[2] for each in evidence.records.values() if each.card]
     sizes = _sizes(evidence)
     others = [size for size in sizes if size.lower() not in figure.models.lower().replace(",", "").split()]
     why = ["questions about composed scenes are not the paper’s"] * any(each in SCENES for each in stages)
+    why += ["parts of groups are not groups"] * any(mark.part for mark in beside.among() if mark.accuracy)
     why += [f"{listing(others)} parameters are not {figure.models}"] * bool(others)
     if not why and sizes and "Benchmark" in stages:
-        return "Sizes and questions are the paper’s, corpora are not: levels compare with care."
+        return "Model size and benchmarks are the paper’s; corpora and tokens need not be: levels compare with care."
     return (
         f"Levels are not comparable ({'; '.join(why) or 'other models and other questions'}), only shapes are: "
         "each panel has a scale of its own."
@@ -139,7 +148,7 @@ def _ranks(beside: Beside, group: str) -> list[tuple[str, bool]]:
         shared, rho = ranks(beside, curve, group)
         where = f"{beside.figure.called(curve)}: " if len(beside.partner) > 1 else ""
         if rho is None:
-            said.append((f"{where}Of {shared} places that both have no rank agreement can be said.", False))
+            said.append((f"{where}Of {plural(shared, 'place')} that both have no rank agreement can be said.", False))
             continue
         clear = rho.excludes(0) and shared >= RESOLVED
         found = f"{rho.estimate:+.2f} [{rho.low:+.2f}, {rho.high:+.2f}]".replace("-", "−")
@@ -168,7 +177,8 @@ def _numbers(beside: Beside) -> str:
     figure, rows = beside.figure, list[tuple[str, list[str]]]()
     for group in figure.groups:
         there = bool(beside.among(group))
-        rows.append(("task", [f"<b>{escape(group)}</b>{'' if there or not beside.marks else ', not measured here'}"]))
+        without = "" if there or not beside.marks else ", not measured here"
+        rows.append(("task", [f"<b>{escape(_named(beside, group))}</b>{without}"]))
         for curve, partner in beside.pairs:
             name = figure.called(curve if curve is not None else partner or ()) if len(beside.pairs) > 1 else ""
             for at in beside.order(group):
@@ -191,9 +201,10 @@ def _cells(beside: Beside, group: str, at: str, curve: Key | None, partner: Key 
     over = None if partner is None else beside.published_gain(partner, group, at)
     accuracy = mark is None or mark.accuracy
     digits = ".1f" if accuracy else ".3g"
+    fine = theirs is not None and abs(theirs) < SMALL
     cells = [_number(theirs, ".4g"), _found(mark, digits, not beside.figure.itself or bool(gain and gain.established))]
     if not beside.figure.itself:
-        cells += [_number(over, "+.2f" if accuracy else "+.3g")]
+        cells += [_number(over, "+.3g" if fine else "+.2f")]
         cells += [_found(gain, "+.1f" if accuracy else "+.3g", bool(gain and gain.established))]
     at_reference = at == beside.reference and (theirs is not None or mark is not None)
     return [*cells, "reference" if at_reference else judged(gain, over)]

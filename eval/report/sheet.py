@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -23,19 +24,28 @@ class Sheet:
         self.evidence = evidence
         self.palette = colours(evidence)
         self.plots = 0
+        self._used: set[str] = set()
 
     def figure(self, chosen: Sequence[Plot], caption: str, legend: Sequence[str] = ()) -> str:
         """Plots, several as small multiples, under a legend of `key` and over a caption."""
         self.plots += len(chosen)
         places = "".join(
-            f'<div class="plot" id="{each.name}" role="img" aria-label="{escape(each.label)}" '
+            f'<div class="plot" id="{name}" role="img" aria-label="{escape(each.label)}" '
             f'style="height:{each.height}px"></div><script type="application/json" class="figure" '
-            f'data-plot="{each.name}">{each.json.replace("<", chr(92) + "u003c")}</script>'
+            f'data-plot="{name}">{each.json.replace("<", chr(92) + "u003c")}</script>'
             for each in chosen
+            for name in [self._unique(each.name)]
         )
         places = f'<div class="small">{places}</div>' if len(chosen) > 1 else places
         above = f'<div class="key">{"".join(legend)}</div>' if legend else ""
         return f"<figure>{above}{places}<figcaption>{caption}</figcaption></figure>\n"
+
+    def _unique(self, name: str) -> str:
+        """An element id; words that differ may give the same name, which then gets a number."""
+        tried = (name if count == 1 else f"{name}-{count}" for count in itertools.count(1))
+        found = next(each for each in tried if each not in self._used)
+        self._used.add(found)
+        return found
 
     def card(self, artifact: str, name: str) -> str:
         """A link to a card, or its name if the card is not there."""

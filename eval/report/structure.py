@@ -62,8 +62,8 @@ def _structure(sheet: Sheet, each: Result) -> str:
     parts.append(f"<ul class='verdicts'>{said}</ul>")
     if found["correlations"]:
         caption = (
-            f"Rank correlations of groups over models with their {level} intervals, over mixtures where seeds repeat "
-            f"them. Grey: the interval holds 0. Framed: groups of one kind. {cards}"
+            f"Rank correlations of groups over models, each the mean of its seeds, with their {level} intervals. "
+            f"Grey: the interval holds 0. Framed: groups of one kind. {cards}"
         )
         legend = [
             key("dot", "go together", ABOVE),
@@ -160,7 +160,7 @@ def _models(sheet: Sheet, found: Found) -> str:
             "",
             [
                 escape(sheet.evidence.called(each["labels"])),
-                *(f"{100 * each[group]:.2f}" for group in found["groups"]),
+                *(f"{100 * each['figures'][group]:.2f}" for group in found["groups"]),
             ],
         )
         for each in found["models"]

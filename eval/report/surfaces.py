@@ -12,21 +12,20 @@ BEYOND, BEST, NEXT, LINE = "#e6e8eb", "#D55E00", "#882255", "#0072B2"
 Found = Mapping[str, Any]  # a figure of landscape.json
 
 
-def surface(found: Found, name: str, element: str, large: bool = True) -> Plot | None:
+def surface(found: Found, element: str, large: bool = True) -> Plot | None:
     """The surface of a figure over its shares; None where more than two of them vary.
 
     Where it predicts no better than the mean of all runs it is grey.
 
     Args:
         found: of ``landscape.json``.
-        name: of the figure.
         element: id of the plot.
         large: else one of several small ones, under its name.
     """
     drawn = {1: _line, 2: _map}.get(len(found["names"]))
     if drawn is None:
         return None
-    figure = empty()
+    figure, name = empty(), found["called"]
     drawn(figure, found, name, large)
     if not large:
         heading(figure, name if _trusted(found) else f"{name}: not established")
@@ -80,7 +79,7 @@ def _map(figure: Any, found: Found, name: str, large: bool) -> None:
     )
     _further(figure, found, lambda shares: shares)
     if best := found.get("optimum"):
-        at = [100 * best[share] for share in found["names"]]
+        at = [100 * best["shares"][share] for share in found["names"]]
         errors = [_whisker(best, share, _colour(found)) for share in found["names"]]
         _best(figure, found, at, {"error_x": errors[0], "error_y": errors[1]}, large)
     axes(figure, f"{first}, %", f"{second}, %")
@@ -119,8 +118,11 @@ def _ground(figure: Any, raster: Found, names: Sequence[str], scale: Mapping[str
         y=y,
         z=_within(raster, "value"),
         customdata=[
-            [[low, high, "may be the optimum" if excess <= 0 else "not the optimum"] for low, high, excess in row]
-            for row in (zip(*rows, strict=True) for rows in limits)
+            [
+                [low, high, f"{'may be' if surely is not None and surely <= 0 else 'not'} the optimum"]
+                for low, high, surely in zip(*rows, strict=True)
+            ]
+            for rows in limits
         ],
         hovertemplate=f"{text(names[0])} %{{x:.3g}} %, {text(names[1])} %{{y:.3g}} %<br>surface %{{z:.2f}} % "
         "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>%{customdata[2]}<extra></extra>",
@@ -183,7 +185,7 @@ def _line(figure: Any, found: Found, name: str, large: bool) -> None:
     floor = min([run for _, run in single] + [p["mean"] for p in points] + (raster["low"] if raster else []))
     _further(figure, found, lambda shares: [*shares, floor])
     if best := found.get("optimum"):
-        at = [100 * best[share], best["value"]]
+        at = [100 * best["shares"][share], best["value"]]
         _best(figure, found, at, {"error_x": _whisker(best, share, _colour(found))}, large)
     axes(figure, f"{share}, %", f"{name}, %" if large else "%")
 
@@ -224,7 +226,7 @@ def _further(figure: Any, found: Found, placed: Any) -> None:
 
 def _whisker(best: Found, share: str, colour: str) -> dict[str, Any]:
     low, high = (100 * end for end in best["intervals"][share])
-    at = 100 * best[share]
+    at = 100 * best["shares"][share]
     ends = {"array": [max(high - at, 0.0)], "arrayminus": [max(at - low, 0.0)]}
     return {"type": "data", "symmetric": False, "color": colour, "thickness": 1.8, "width": 5, **ends}
 

@@ -55,7 +55,7 @@ class Feasible:
         """Which of `points` [n, k] lie within: [n]."""
         return np.asarray((points @ self.normals.T <= self.offsets + tolerance).all(axis=1))
 
-    def axes(self, points: int) -> list[Floats]:
+    def axes(self, points: float) -> list[Floats]:
         """Round shares along each axis, as many as make a lattice with about so many points within."""
         low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
         k = len(low)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Landscape(Stage):
     """
 
     kind = "landscape"
-    version = "2"
+    version = "3"
 
     scores: tuple[Annotated[Labelled, Needs("scores")], ...] = Field(
         min_length=1, description="$scores[*]: of every model, under one condition"
@@ -49,15 +50,18 @@ class Landscape(Stage):
     level: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
 
     def design(self) -> str | None:
-        """Whether the mixtures can determine a quadratic surface."""
+        """Whether the mixtures can determine a quadratic surface over the shares that they vary."""
         try:
-            shares = [frozenset(_shares(each.stage).items()) for each in self.scores]
+            varied = Varied.of(list(self._by_labels().values()))
         except PresightError:
             return None  # the run says why
-        names = {name for each in shares for name, _ in each}
-        mixtures, terms = len(set(shares)), 1 + len(names) * (len(names) + 3) // 2
-        said = f"{mixtures} mixtures × {len(shares) // max(mixtures, 1)} runs for the {terms} terms of a surface"
-        return f"{said} over {', '.join(sorted(names))}" if names else None
+        runs = Counter(map(tuple, varied.fractions.round(9).tolist()))
+        k, few, many = len(varied.names), min(runs.values()), max(runs.values())
+        terms = 1 + k * (k + 3) // 2
+        each = f"{few} to {many} runs" if few < many else f"{many} run{'s' * (many > 1)}"
+        verb = "cannot determine" if len(runs) < terms else "for"
+        said = f"{len(runs)} mixtures × {each} {verb} the {terms} terms of a surface"
+        return f"{said} over {', '.join(varied.names)}"
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:
         """Write ``landscape.json``, and ``next.yaml`` where further runs can be chosen.
@@ -68,7 +72,7 @@ class Landscape(Stage):
         from eval.cohort import Cohort
 
         table = Cohort.of(self.scores, inputs, self.replicate, self.benchmarks, self.partial)
-        by_labels = {tuple(sorted(each.labels.items())): _shares(each.stage) for each in self.scores}
+        by_labels = self._by_labels()
         found, axes = self.found(table, [by_labels[tuple(sorted(labels.items()))] for labels in table.labels])
         for sentence in found["sentences"]:
             say(sentence)
@@ -87,10 +91,11 @@ class Landscape(Stage):
         known = [name.partition(" (")[0] for name in table.names]
         if self.of not in known:
             raise PresightError("of", f"{self.of!r} is no figure", nearest(self.of, known))
-        varied, figures, sentences, axes = Varied.of(shares), {}, [], ""
-        for name, column in zip(known, table.scores.T, strict=True):
-            figures[name], said, further = self._figure(varied, 100 * column, name == self.of)
-            sentences += [f"{name}: {each}" for each in said]
+        varied, figures, sentences, axes = Varied.of(shares), dict[str, Any](), list[str](), ""
+        for name, called, column in zip(known, table.names, table.scores.T, strict=True):
+            own, said, further = self._figure(varied, 100 * column, name == self.of)
+            figures[name] = {"called": called, **own}
+            sentences += [f"{called}: {each}" for each in said]
             axes = axes or further
         found = {"of": self.of, "level": self.level, "held": varied.held, "rest": varied.rest}
         found |= {"models": _models(table, shares), "figures": figures, "sentences": sentences}
@@ -144,6 +149,10 @@ class Landscape(Stage):
         said.append(proposal.sentence())
         first = 1 + max((int(seed) for seed in self._seeds()), default=-1)
         return found, said, proposal.axes(first, varied.held, varied.rest)
+
+    def _by_labels(self) -> dict[tuple[tuple[str, str], ...], dict[str, float]]:
+        """Shares of each model; several artifacts with the same labels are one model's."""
+        return {tuple(sorted(each.labels.items())): _shares(each.stage) for each in self.scores}
 
     def _seeds(self) -> Iterator[str]:
         for each in self.scores:
@@ -214,6 +223,6 @@ class Varied:
 
 def _models(table: Cohort, shares: list[dict[str, float]]) -> list[dict[str, Any]]:
     return [
-        {"labels": labels, "shares": own, **dict(zip(table.names, row, strict=True))}
+        {"labels": labels, "shares": own, "figures": dict(zip(table.names, row, strict=True))}
         for labels, own, row in zip(table.labels, shares, table.scores.tolist(), strict=True)
     ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eval.response.feasible import Feasible
+from eval.response.replicates import RESIDUALS
 from eval.response.surface import Peak, Surface
 from eval.stats.margins import Floats, Interval, require_fraction
 from presight.errors import PresightError
@@ -121,15 +122,16 @@ def optimum(
         seed: of the resampling.
 
     Raises:
-        PresightError: a constant surface, one without degrees of freedom for its noise, a bad level.
+        PresightError: a constant surface, one whose noise is nought or has no degrees of freedom, a bad level.
     """
     require_fraction("level", level)
     if not np.isfinite(surface.covariance).all():
         raise PresightError("surface", "as many terms as mixtures, so its noise is unknown", "repeat some mixtures")
+    surface.runs.require_noise(surface.noise)
     if draws < 100:
         raise PresightError("draws", f"{draws} replicates cannot hold a quantile", "ask for at least 100")
     where = feasible or Feasible.hull(surface.runs.shares)
-    kind = resampling or ("residual" if surface.noise.source == "residuals" else "parametric")
+    kind = resampling or ("residual" if surface.noise.source == RESIDUALS else "parametric")
     rng = np.random.default_rng(seed)
     at, _, free = surface.highest(_resampled(surface, kind, draws, rng), where)
     alpha = 1 - level

@@ -17,6 +17,7 @@ from eval.response.surface import Surface
 from eval.stats.margins import Floats, Interval, t_quantile
 
 RASTER = {1: 80, 2: POINTS}  # about as many points within the hull, of two shares those that the optimum is tested on
+LARGEST = 2500  # points of a raster: a hull that fills little of its box has coarser ones
 
 
 def of_points(runs: Runs, shares: Floats, scores: Floats) -> list[dict[str, Any]]:
@@ -62,8 +63,8 @@ def of_surface(surface: Surface, errors: Mapping[Any, float], best: Optimum) -> 
         "lack_of_fit": _test(surface.lack_of_fit),
         "leave_one_out": {key: finite(each) for key, each in errors.items()},
         "predicts": bool(errors["quadratic"] < errors["constant"]),
-        "optimum": dict(zip(names, peak.shares.tolist(), strict=True))
-        | {
+        "optimum": {
+            "shares": dict(zip(names, peak.shares.tolist(), strict=True)),
             "place": peak.place,
             "form": peak.form,
             "value": peak.value,
@@ -108,18 +109,19 @@ def _raster(surface: Surface, best: Optimum) -> dict[str, Any]:
 
     Returns:
         `axes`: shares along each; `value`, `low` and `high`: the surface and its limits, each mixture by itself;
-        `inside`: whether it lies in the hull of the runs; `excess`: as `Optimum.excess`; all [second share, first
-        share], of one share [share]. `hull`: corners of the hull, in order.
+        `inside`: whether it lies in the hull of the runs; `excess`: as `Optimum.excess`, None further than a step from
+        the hull; all [second share, first share], of one share [share]. `hull`: corners of the hull, in order.
     """
-    shares = surface.runs.shares
-    hull = Feasible.hull(shares)
-    ends = np.stack([shares.min(axis=0), shares.max(axis=0)], axis=1)
-    lattice = zip(hull.axes(RASTER[len(ends)]), ends, strict=True)
-    axes = [np.unique(np.round(np.concatenate(each), 9)) for each in lattice]
+    hull = Feasible.hull(surface.runs.shares)
+    axes = _axes(hull, surface.runs.shares)
     points = np.stack([each.T.ravel() for each in np.meshgrid(*axes, indexing="ij")], axis=1)
     value = surface.predict(points)
     reach = t_quantile(surface.df, 1 - best.level) * surface.standard_error(points)
     size = tuple(len(each) for each in reversed(axes))
+    # Each of these takes a test over the whole grid. What the hull touches lies between points a step off it at most.
+    near = hull.contains(points, math.hypot(*(float(np.diff(each).max()) for each in axes)))
+    excess: Any = np.full(len(points), None)
+    excess[near] = np.round(best.excess(points[near]), 4).tolist()
 
     def laid(values: Any) -> Any:
         return np.round(values, 4).reshape(size).tolist()
@@ -130,9 +132,21 @@ def _raster(surface: Surface, best: Optimum) -> dict[str, Any]:
         "low": laid(value - reach),
         "high": laid(value + reach),
         "inside": hull.contains(points).reshape(size).tolist(),
-        "excess": laid(best.excess(points)),
+        "excess": excess.reshape(size).tolist(),
         "hull": hull.vertices.tolist(),
     }
+
+
+def _axes(hull: Feasible, shares: Floats) -> list[Floats]:
+    """Round shares along each axis and the ends of what was run, so coarse that the raster is not too large."""
+    points: float = RASTER[shares.shape[1]]
+    ends = np.stack([shares.min(axis=0), shares.max(axis=0)], axis=1)
+    while True:
+        lattice = zip(hull.axes(points), ends, strict=True)
+        axes = [np.unique(np.round(np.concatenate(each), 9)) for each in lattice]
+        if math.prod(len(each) for each in axes) <= LARGEST:
+            return axes
+        points /= 2
 
 
 def _limits(interval: Interval) -> dict[str, float]:

@@ -15,6 +15,9 @@ from presight.errors import PresightError
 
 __all__ = ["Noise", "Runs", "Test", "quadratic_form_test"]
 
+NOUGHT = 1e-6  # of the largest score: a standard deviation below it is rounding and no noise
+RESIDUALS = "residuals"
+
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -89,6 +92,27 @@ class Runs:
         """Degrees of freedom of the repeats: runs less mixtures."""
         return self.n - len(self.means)
 
+    def require_noise(self, noise: Noise | None = None) -> None:
+        """Refuse runs without noise, against which any difference would be established.
+
+        Args:
+            noise: as estimated; none: look at the scores alone.
+
+        Raises:
+            PresightError: all runs score alike, or the noise is nought to the precision of the scores.
+        """
+        if self.known:
+            return
+        least = (NOUGHT * float(np.abs(self.means).max())) ** 2
+        if float(np.ptp(self.means)) ** 2 <= least and float(self.within.sum()) <= least:
+            mend = "ask questions that some models answer and others do not, or leave this figure out"
+            raise PresightError("scores", f"all {self.n} runs score alike, at {self.means[0]:g}", mend)
+        if noise is not None and not float(noise.variance.max()) > least:
+            repeated = bool(self.repeats) and noise.source != RESIDUALS
+            problem = "repeats agree exactly" if repeated else "the scores lie exactly on the curve that is fitted"
+            mend = "ask more questions, repeat more mixtures, or give the noise"
+            raise PresightError("scores", f"{problem}, so how large noise is remains unknown", mend)
+
 
 class Test(NamedTuple):
     """A test against noise: its statistic, about 1 where there is noise alone, degrees of freedom, and p."""
@@ -123,7 +147,7 @@ class Noise:
     @classmethod
     def residual(cls, mixtures: int, variance: float, df: float) -> Noise:
         """A model's residual mean square: noise and lack of fit in one."""
-        return cls(np.zeros(mixtures, int), np.array([variance]), np.array([float(df)]), "residuals")
+        return cls(np.zeros(mixtures, int), np.array([variance]), np.array([float(df)]), RESIDUALS)
 
     @classmethod
     def repeated(cls, runs: Runs, equal: bool = True) -> Noise | None:
@@ -194,11 +218,13 @@ def quadratic_form_test(value: float, projector: Floats, noise: Noise) -> Test:
 
     variance = noise.run_variance
     expected = float(np.diag(projector) @ variance)
+    if expected <= 0:  # only mixtures that are fitted whatever they score have noise
+        return Test(math.inf if value > 0 else 0.0, float(np.trace(projector)), 1.0, float(value <= 0))
     spread = projector * variance
     df = expected**2 / float((spread * spread.T).sum())
     parts = noise._gather(np.diag(projector)[None])[0] * noise.variance
     with np.errstate(divide="ignore"):
         below = float(parts.sum() ** 2 / max(float((parts**2 / noise.df).sum()), 1e-300))
     below = min(below, 1e9)
-    statistic = max(value, 0.0) / expected if expected > 0 else np.inf
+    statistic = max(value, 0.0) / expected
     return Test(statistic, df, below, float(fdtrc(df, below, statistic)))

@@ -105,12 +105,14 @@ def respond(
         more: where nothing is resolved, simulate how many more runs would.
 
     Raises:
-        PresightError: an unknown share, too few values of it, or neither noise, repeats nor residuals.
+        PresightError: an unknown share, too few values of it, neither noise, repeats nor residuals, or none but of
+            nought: all runs score alike, or repeats agree exactly.
     """
     require_fraction("level", level)
     name = runs.names[0] if along is None and len(runs.names) == 1 else along
     if name not in runs.names:
         raise PresightError("along", f"{along!r} is no share", nearest(str(along), runs.names))
+    runs.require_noise()
     place = runs.names.index(name)
     design = Contrasts.of(runs, place, runs.weights)
     noise = Noise.repeated(runs, equal_noise)
@@ -121,6 +123,7 @@ def respond(
         if df < 1:
             raise PresightError("runs", f"{len(z)} mixtures leave no residual to see the noise by", "repeat some")
         noise = Noise.residual(len(z), float(design.misfits(z[None])[2][0]) / df, df)
+    runs.require_noise(noise)
     rng = np.random.default_rng(seed)
     found = design.judge(z[None], noise, noise.variance[None], 1 - level, rng)
     verdict = VERDICTS[int(found["verdict"][0])]

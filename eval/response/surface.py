@@ -184,7 +184,7 @@ def fit(runs: Runs, order: Order = "quadratic") -> Surface:
     wrong the polynomial is, so where lack of fit is established (p < 0.05) the residual mean square takes their place.
 
     Raises:
-        PresightError: too few or too narrow mixtures for the order.
+        PresightError: too few or too narrow mixtures for the order; all runs score alike, or repeats agree exactly.
     """
     if order not in ORDERS:
         raise PresightError("order", f"{order!r}", f"choose one of {', '.join(ORDERS)}")
@@ -203,6 +203,7 @@ def fit(runs: Runs, order: Order = "quadratic") -> Surface:
     misfit, within = float(residual @ residual), float(runs.within.sum())
     total = float((runs.weights * (runs.means - np.average(runs.means, weights=runs.weights)) ** 2).sum()) + within
     noise, lack = Noise.repeated(runs), None
+    runs.require_noise(noise)
     if noise is not None and m > p:
         lack = quadratic_form_test(misfit, np.eye(m) - q @ q.T, noise)
     if noise is None or (lack is not None and lack.p < 0.05 and misfit / (m - p) > noise.variance[0]):

@@ -66,9 +66,11 @@ def seeds_to_see(
     def enough(seeds: int) -> bool:
         return detectable(items, seeds, item_sd, seed_sd, level, power) <= abs(effect)
 
+    if enough(1):
+        return 1
     if not enough(most):
         return None
-    low, high = 0, most  # more seeds never show less
+    low, high = 1, most  # from two on, more seeds never show less
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

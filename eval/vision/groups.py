@@ -75,7 +75,8 @@ class Groups(Compare):
             return line
         own = [items for name, items in worth.items() if name.partition(" (")[0] == self.of]
         if not own:
-            return f"{line}; a difference of {self.of} is expected, which is no figure here"
+            known = [name.partition(" (")[0] for name in worth]
+            return f"{line}; a difference of {self.of} is expected, which is no figure here: {nearest(self.of, known)}"
         return f"{line}; {planned.verdict(self.expected, own[0], f'of {self.of}')}"
 
     def run(self, out: Path, inputs: Mapping[str, Path]) -> None:

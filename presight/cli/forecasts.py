@@ -15,11 +15,15 @@ GPU = "H100"  # where a recipe asks for GPUs and nobody says which
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """Of a recipe: its runs by stage, and which of these adapt; tokens that pretraining reads, as chains and alone."""
+    """Of a recipe: its runs by stage, which stages adapt, and how many runs of each have an LM of no known size.
+
+    ``tokens`` are those that pretraining reads in chains, ``alone`` what it would read run by run.
+    """
 
     gpu: str
     stages: dict[str, list[Forecast]]
     adapted: frozenset[str]
+    unknown: dict[str, int]
     tokens: int
     alone: int
 
@@ -29,7 +33,9 @@ class Forecasts:
         from presight.errors import PresightError
 
         return [
-            name for name, runs in self.stages.items() if not any(isinstance(run.rate, PresightError) for run in runs)
+            name
+            for name, runs in self.stages.items()
+            if name not in self.unknown and not any(isinstance(run.rate, PresightError) for run in runs)
         ]
 
     def record(self) -> dict[str, Any]:
@@ -85,6 +91,8 @@ class Forecasts:
                 print(note)
             told = [f"{what}: {_hours(spent)} {self.gpu}-hours" for what, spent in hours.items() if spent]
             print("; ".join(told)) if told else None
+        for name, count in self.unknown.items():
+            print(f"not counted: {count} runs of {name}, whose LM is of no size in the table")
         if self.tokens < self.alone:
             saved = 1 - self.tokens / self.alone
             read, alone = number(self.tokens), number(self.alone)
@@ -115,11 +123,14 @@ def of(graph: Graph, gpu: str | None, mfu: float | None) -> Forecasts | None:
     from pretrain.forecast import forecast, tokens_alone
 
     stages: dict[str, list[Forecast]] = {}
+    unknown: dict[str, int] = {}
     if gpu or mfu is not None or any(stage.resources.gpus for _, stage in trained.values()):
         for name, stage in trained.values():
             if found := forecast(stage, gpu or GPU, mfu):
                 stages.setdefault(name, []).append(found)
+            else:
+                unknown[name] = unknown.get(name, 0) + 1
     adapted = frozenset(name for name, stage in trained.values() if stage.tag() in TUNED)
     everything = [stage for _, stage in trained.values() if isinstance(stage, Train)]
     tokens = sum(stage.estimate().tokens for stage in everything)
-    return Forecasts(gpu or GPU, stages, adapted, tokens, tokens_alone(everything))
+    return Forecasts(gpu or GPU, stages, adapted, unknown, tokens, tokens_alone(everything))

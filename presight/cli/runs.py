@@ -63,7 +63,6 @@ def run(
     with Live(graph, store, until) as live:
         outcome = execute(targets, store, jobs, live)
     folder = registry.link(graph, store, root / "runs")
-    overview.write(root)
     found = {
         "recipe": read.name,
         "ran": [titles[each.fingerprint] for each in outcome.ran],
@@ -79,8 +78,11 @@ def run(
         say(f"presight: {describe(failure, titles[failure.stage.fingerprint])}")
     if outcome.failures:
         say(f"{len(outcome.skipped)} stages wait for that; what is done is kept, run again to continue")
+    else:
+        say(f"{read.name}: {len(outcome.ran)} stages made, {clock(live.seconds)}")
+    overview.refresh(root)
+    if outcome.failures:
         raise typer.Exit(outcome.failures[0].code)
-    say(f"{read.name}: {len(outcome.ran)} stages made, {clock(live.seconds)}")
     page = folder / "report.html"
     if page.exists() and not json_output:
         print(page)

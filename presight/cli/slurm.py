@@ -195,7 +195,7 @@ def _submit(
     done = submit(graph, store, setting, until, again, arguments, dry)
     if not dry:
         registry.link(graph, store, root / "runs")
-        overview.write(root)
+        overview.refresh(root)
     titles = graph.titles()
     failed = sorted({titles[task.stage.fingerprint] for task in done.failed})
     found = {
@@ -258,4 +258,4 @@ def _link(ledger: Ledger) -> None:
         return
     store: Store = Store(root / "store")
     registry.link(graph, store, root / "runs")
-    overview.write(root)
+    overview.refresh(root)

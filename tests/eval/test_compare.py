@@ -233,7 +233,7 @@ def test_the_design_judges_what_is_expected():
         return Compare(scores=tuple(scores), treatment="text", **fields).design()
 
     assert "expected" not in line(grid())
-    assert line(grid(), expected=60.0).endswith("; expected +60: resolvable")
+    assert line(grid(), expected=60.0).endswith("; expected +60: resolvable, as one comparison before Holm")
     assert line(grid(), expected=-1.5).endswith(
         "; expected −1.5: not resolvable with 3 seeds; no number of seeds would, it takes more items"
     )
@@ -242,6 +242,11 @@ def test_the_design_judges_what_is_expected():
     assert "inf" not in one
     assert one.startswith("one seed can show no difference along weights")
     assert "not resolvable with 1 seed; about 3 would" in one
+
+
+def test_no_difference_is_none_to_look_for():
+    with pytest.raises(ValueError, match="0 is no difference to look for: leave it out"):
+        Compare(scores=tuple(grid()), treatment="text", expected=0.0)
 
 
 def test_several_sizes_are_judged_by_themselves():
@@ -253,7 +258,7 @@ def test_several_sizes_are_judged_by_themselves():
     line = Compare(scores=(*grid(), few), treatment="text", expected=35.0).design()
     small, large = line.split("; expected ")[1:]
     assert small == "+35 on 20 items: not resolvable with 3 seeds; no number of seeds would, it takes more items"
-    assert large == "+35 on 60 items: resolvable"
+    assert large == "+35 on 60 items: resolvable, as one comparison before Holm"
 
 
 def test_what_is_expected_and_assumed_is_no_part_of_what_is_computed():

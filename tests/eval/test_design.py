@@ -53,7 +53,7 @@ def test_what_cannot_be_assumed(wrong):
 
 def test_what_is_expected_is_judged():
     enough = next(seeds for seeds in range(2, 101) if points(22_000, seeds) <= 3)
-    assert design(enough).verdict(3, 22_000) == "expected +3: resolvable"
+    assert design(enough).verdict(3, 22_000) == "expected +3: resolvable, as one comparison before Holm"
     short = design(enough - 1).verdict(-3, 22_000, "of all groups")
     assert short == f"expected −3 of all groups: not resolvable with {enough - 1} seeds; about {enough} would"
     assert f"not resolvable with 1 seed; about {enough} would" in design(1).verdict(3, 22_000)

@@ -122,10 +122,41 @@ def test_seeds_of_one_mixture_are_no_further_models():
     truth = drawn(8, 2)
     rng = np.random.default_rng(0)
     many = np.repeat(truth, 5, axis=0) + 0.01 * rng.normal(size=(40, 4))
-    apart = structure(cohort(many), draws=500)["correlations"][0]["spearman"]
-    together = structure(cohort(many, families=np.repeat(np.arange(8), 5)), draws=500)["correlations"][0]["spearman"]
-    assert together["high"] - together["low"] > 1.5 * (apart["high"] - apart["low"])
-    assert "8 families" in together["method"]
+    together = structure(cohort(many, families=np.repeat(np.arange(8), 5)), draws=500)
+    for one, other in zip(together["correlations"], structure(cohort(many), draws=500)["correlations"], strict=True):
+        wide, narrow = (
+            np.arctanh(each["spearman"]["high"]) - np.arctanh(each["spearman"]["low"]) for each in (one, other)
+        )
+        assert wide > 1.5 * narrow
+    assert together["factors"]["n_models"] == 8
+
+
+def test_a_family_counts_once_however_many_seeds_it_has():
+    """One family five times, of scores that no number of seeds averages exactly; and seeds against their means."""
+    rng = np.random.default_rng(0)
+    truth = drawn(8, 2) / 10
+    truth[1, 0] = truth[0, 0] = 0.1  # a tie, which rounding of a mean of five must not undo
+    halves = truth[:, :, None] + 0.02 * rng.normal(size=(8, 4, 2))
+    halves[:2, 0] = 0.1
+    once = structure(cohort(halves.mean(axis=2), halves=halves), draws=200)
+    again = np.repeat(np.arange(8), [5, *[1] * 7])
+    often = structure(cohort(halves.mean(axis=2)[again], families=again, halves=halves[again]), draws=200)
+    for each in ("correlations", "differences", "factors"):
+        assert often[each] == once[each]
+    assert len(often["models"]) == 12
+    assert all("problem" not in each["corrected"] for each in once["correlations"])
+    seeds = halves[:, None] + 0.02 * rng.normal(size=(8, 3, 4, 2))
+    means = structure(cohort(seeds.mean(axis=(1, 3)), halves=seeds.mean(axis=1)), draws=200)
+    every = seeds.reshape(24, 4, 2)
+    found = structure(cohort(every.mean(axis=2), families=np.repeat(np.arange(8), 3), halves=every), draws=200)
+    for one, other in zip(found["correlations"], means["correlations"], strict=True):
+        assert one["spearman"]["estimate"] == pytest.approx(other["spearman"]["estimate"])
+        assert one["corrected"]["estimate"] == pytest.approx(other["corrected"]["estimate"])
+    assert found["models"][3] == {
+        "labels": {"mixture": "3"},
+        "family": 1,
+        "figures": dict(zip(GROUPS, every.mean(axis=2)[3].tolist(), strict=True)),
+    }
 
 
 def test_from_scores_to_a_verdict(tmp_path):
@@ -205,8 +236,8 @@ def test_the_hill_that_was_put_in_is_climbed(tmp_path):
     stage, found, out = landscape(tmp_path, study(POINTS, (0, 1)), mixtures=3)
     best = found["figures"]["all groups"]["optimum"]
     assert best["place"] == "inside"
-    assert best["reasoning"] == pytest.approx(0.60, abs=0.05)
-    assert best["visual"] == pytest.approx(0.15, abs=0.05)
+    assert best["shares"]["reasoning"] == pytest.approx(0.60, abs=0.05)
+    assert best["shares"]["visual"] == pytest.approx(0.15, abs=0.05)
     assert "9 mixtures × 2 runs for the 6 terms" in stage.design()
     import yaml
 
@@ -214,6 +245,21 @@ def test_the_hill_that_was_put_in_is_climbed(tmp_path):
     assert len(axes["mixture"]) == 3
     assert axes["init"] == [2]  # a seed that no run used
     assert {frozenset(each) for each in axes["mixture"].values()} == {frozenset(("reasoning", "visual"))}
+
+
+def test_the_design_counts_the_shares_that_vary_and_the_runs_of_each_mixture():
+    """As `found` does: neither what is held fixed nor the rest; several artifacts of a model are one run."""
+    scores = [
+        model(n, [0.0] * 4, mixture=Mixed(families=FrozenMap({**point, "code": 5.0, "web": 95 - sum(point.values())})))
+        for n, point in enumerate(POINTS[:4])
+    ]
+    said = Landscape(scores=tuple(scores)).design()
+    assert said == "4 mixtures × 1 run cannot determine the 6 terms of a surface over reasoning, visual"
+    assert Landscape(scores=(*scores, scores[0])).design() == said
+    uneven = (*study(POINTS), *study(POINTS[:2], (1, 2)))
+    said = Landscape(scores=uneven).design()
+    assert said == "9 mixtures × 1 to 3 runs for the 6 terms of a surface over reasoning, visual"
+    assert Landscape(scores=tuple(study(POINTS[:1]))).design() is None
 
 
 def test_what_the_runs_do_not_determine_is_said(tmp_path):

@@ -1,14 +1,18 @@
 """The index over runs: what it says of each, that its links lead somewhere, and that it opens by itself."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
 from toys import shell as processes
 
-from presight import card, overview, recipe, registry
+from presight import card, overview, page, recipe, registry
+from presight.cli import slurm
 from presight.errors import PresightError
 from presight.expansion import expand
 from presight.store import Store
@@ -82,11 +86,29 @@ def test_a_row_says_what_was_expected_and_found(tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", cells["made"])
 
 
-def test_the_newest_scale_and_overrides_count(tmp_path):
+def test_seeds_and_scale_are_those_of_the_report(tmp_path):
+    big = made(tmp_path, scale="big")
+    report(tmp_path, big)
+    graph = made(tmp_path)
+    report(tmp_path, graph)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(path.read_text().replace("go on to grow", "then shrink"))
+    changed, store = expand(recipe.read(str(path), "big")), Store(tmp_path / "store")
+    registry.register(changed, store, "big", ["n.value=$init"])  # as a run begins, before it links anything
+    ((_, cells),) = rows(tmp_path).values()
+    assert (cells["seeds"], cells["stages"], cells["scale"]) == ("3", "4 of 4", "")
+    assert "go on to grow" in cells["expected"]
+    registry.link(changed, store, tmp_path / "runs")
+    ((_, cells),) = rows(tmp_path).values()
+    assert (cells["seeds"], cells["stages"], cells["scale"]) == ("4", "5 of 5", "big --set n.value=$init")
+    assert "then shrink" in cells["expected"]
+
+
+def test_without_a_report_there_are_no_seeds_and_no_scale(tmp_path):
     made(tmp_path)
     made(tmp_path, scale="big", until="n")
     ((style, cells),) = rows(tmp_path).values()
-    assert (cells["seeds"], cells["stages"], cells["scale"]) == ("4", "4 of 5", "big")
+    assert (cells["seeds"], cells["stages"], cells["scale"]) == ("", "4 of 5", "")
     assert (style, cells["found"], cells["established"], cells["made"]) == ("open", "It has no report.", "", "")
 
 
@@ -146,6 +168,116 @@ def test_it_is_written_whole_and_the_same_again(tmp_path):
     assert overview.write(tmp_path).read_text() == text
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"index.html", "adding"}
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("where", ["presight.overview.render", "pathlib.Path.replace", "pathlib.Path.write_text"])
+def test_a_failed_write_leaves_the_old_one_alone(tmp_path, monkeypatch, capsys, where):
+    report(tmp_path, made(tmp_path))
+    text = overview.write(tmp_path).read_text()
+    made(tmp_path, "another", first=5)
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(OSError, match="No space left"):
+        overview.write(tmp_path)
+    overview.refresh(tmp_path)
+    said = "could not be written (OSError: [Errno 28] No space left on device)"
+    assert said in capsys.readouterr().err
+    ledger = {"recipe": str(tmp_path / "recipe.yaml"), "scale": None, "set": [], "root": str(tmp_path)}
+    monkeypatch.setattr("presight.registry.link", lambda *_: None)
+    slurm._link(SimpleNamespace(arguments=ledger))
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "runs" / "index.html").read_text() == text
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"index.html", "adding", "another"}
+
+
+def dangle(runs, recipes):
+    (runs / "odd" / "report.html").unlink()
+    (runs / "odd" / "report.html").symlink_to("nowhere")
+
+
+def cover(runs, recipes):
+    (runs / "odd" / "report.html").unlink()
+    (runs / "odd" / "report.html").mkdir()
+
+
+def nullify(runs, recipes):
+    (path,) = recipes.glob("odd*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hypothesis": None, "description": None, "set": None}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found", "stages"),
+    [
+        (lambda runs, recipes: (recipes / "cut.json").write_text(""), SAID, "4 of 4"),
+        (lambda runs, recipes: (recipes / "list.json").write_text("[]"), SAID, "4 of 4"),
+        (lambda runs, recipes: (recipes / "bytes.json").write_bytes(b"\xff"), SAID, "4 of 4"),
+        (lambda runs, recipes: (recipes / "folder.json").mkdir(), SAID, "4 of 4"),
+        (lambda runs, recipes: shutil.rmtree(recipes), "does not know this recipe", ""),
+        (lambda runs, recipes: shutil.rmtree(recipes.parent), "5 links lead to", ""),
+        (dangle, "It has no report.", "4 of 4"),
+        (cover, "It has no report.", "4 of 4"),
+        (nullify, SAID, "4 of 4"),
+    ],
+)
+def test_what_is_odd_is_left_out_and_not_fatal(tmp_path, spoil, found, stages):
+    report(tmp_path, made(tmp_path, "odd"))
+    spoil(tmp_path / "runs", tmp_path / "store" / registry.RECIPES)
+    ((_, cells),) = rows(tmp_path).values()
+    assert found in cells["found"]
+    assert cells["stages"] == stages
+
+
+def test_what_vanishes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    report(tmp_path, made(tmp_path))
+    walk, folder = os.walk, tmp_path / "runs" / "adding"
+
+    def vanishing(top):
+        for each in walk(top):
+            shutil.rmtree(folder / "n", ignore_errors=True)
+            (folder / "report").unlink(missing_ok=True)
+            yield each
+
+    monkeypatch.setattr("os.walk", vanishing)
+    ((_, cells),) = rows(tmp_path).values()
+    assert "The report is of an earlier run" in cells["found"]
+    assert "no longer in the store:" not in cells["found"]
+
+
+def test_a_link_that_is_replaced_meanwhile_leads_where_it_led(tmp_path, monkeypatch):
+    report(tmp_path, made(tmp_path))
+    follow = os.readlink
+
+    def vanishing(path):
+        target = follow(path)
+        Path(path).unlink()
+        return target
+
+    monkeypatch.setattr("os.readlink", vanishing)
+    ((_, cells),) = rows(tmp_path).values()
+    assert (cells["found"], cells["established"], cells["seeds"]) == (SAID, "6 of 12", "3")
+
+
+def test_an_index_of_many_is_not_folded():
+    runs = [overview.Run(f"recipe-{index}", {}, False, (), (), 0) for index in range(page.FOLD + 1)]
+    assert "<details" not in overview.render(runs)
+
+
+def test_failures_are_reported_whatever_becomes_of_the_index(shell, monkeypatch):
+    def fail(runs):
+        raise KeyError("odd")
+
+    monkeypatch.setattr(overview, "render", fail)
+    name = shell.write("stages: {bad: {stage: toys.Fault}, good: {stage: toys.Number}}")
+    code, _, err = shell("run", name)
+    assert code == 2
+    failure, index = err.index("'user' is a fault"), err.index("could not be written (KeyError: 'odd')")
+    assert failure < index
+    assert "Traceback" not in err
+    code, _, err = shell("run", name, "--until", "good")
+    assert (code, "could not be written (KeyError: 'odd')" in err) == (0, True)
 
 
 def test_without_runs_there_is_none(tmp_path):

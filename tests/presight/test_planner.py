@@ -92,6 +92,19 @@ def test_what_was_measured_here_is_used(made):
     assert after["t"].seconds == pytest.approx(planner.SECONDS_EACH)
 
 
+def test_a_card_of_an_earlier_release_times_nothing(made):
+    graph, store = made
+    before = lines(planner.plan(graph, store))["s"].seconds
+    for each in graph.instances:
+        if each.title in ("n[a=1]", "s[a=1]"):
+            artifact = store.perform(each.stage)
+    path = artifact.path / "card.json"
+    card = json.loads(path.read_text()) | {"seconds": 1e6}
+    del card["estimate"]["disk"]
+    path.write_text(json.dumps(card))
+    assert lines(planner.plan(graph, store))["s"].seconds == pytest.approx(before / 3 * 2)
+
+
 def ask_for_gpus(path, *names):
     found = TEXT
     for name in names:

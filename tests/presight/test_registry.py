@@ -106,6 +106,26 @@ def test_every_scale_and_override_is_a_root_of_its_own(tmp_path, store):
     assert {path.suffix for path in (store.root / ".recipes").iterdir()} == {".json"}  # nothing half-written is left
 
 
+def test_a_failed_registration_leaves_the_old_one_alone(tmp_path, store, monkeypatch):
+    registry.register(graph(tmp_path), store, None, [])
+    (path,) = registry.registered(store.root)
+    before = path.read_text()
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        registry.register(graph(tmp_path, TEXT.replace("[1, 2]", "[3]")), store, None, [])
+    assert path.read_text() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def full(path, target):
+    raise OSError(28, "No space left on device", str(path))
+
+
+def test_what_is_written_has_the_permissions_of_any_file(tmp_path):
+    (tmp_path / "plain").write_text("x")
+    assert registry.write(tmp_path / "whole", "x").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_an_edited_recipe_replaces_itself(tmp_path, store):
     registry.register(graph(tmp_path), store, None, [])
     registry.register(graph(tmp_path, TEXT.replace("[1, 2]", "[3]")), store, None, [])

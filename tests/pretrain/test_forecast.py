@@ -93,6 +93,7 @@ def test_a_run_of_adaptation_takes_the_hours_of_its_arithmetic(tiny):
         """Two thirds of the arithmetic of training a 1b model on 3,000 tokens."""
 
         zero, dtype, offload, checkpointing, micro_batch, batch, context = 1, "bf16", False, False, 4, 32, ITEM
+        tunes = False
         resources = Resources(gpus=8)
         vocabulary = 512
 
@@ -106,3 +107,5 @@ def test_a_run_of_adaptation_takes_the_hours_of_its_arithmetic(tiny):
     whole = predict("1b", 2000, gpu="A100", layout=found.layout)
     assert found.tokens == 3000
     assert found.rate.gpu_hours == pytest.approx(whole.gpu_hours)
+    assert (found.memory.gradients, found.memory.optimizer) == (0, 0)
+    assert found.memory.weights == memory(shape("1b"), found.layout).weights > 0

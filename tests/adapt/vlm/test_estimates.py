@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from adapt import StatsMatched
+from presight.errors import PresightError
 from presight.expansion import expand
 from presight.recipe import read
 from pretrain.model import shape
@@ -47,6 +49,21 @@ def test_a_language_model_from_elsewhere_is_counted_in_conversations_alone():
     found = stages()["align"]
     other = found.model_copy(update={"model": found.model.model_copy(update={"model": "mine"})}).estimate()
     assert (other.items, other.tokens, other.flops) == (CAPTIONED, 0, 0.0)
+
+
+def test_a_control_has_the_size_of_what_it_is_made_of():
+    found = stages()["align"]
+    assert found.changed(model=StatsMatched(model=found.model)).estimate() == found.estimate()
+
+
+def test_smaller_pictures_fill_less():
+    whole, small = stages()["features"].estimate(), stages("features.side=96")["features"].estimate()
+    assert small.disk == pytest.approx(whole.disk * (96 / 224) ** 2)
+
+
+def test_a_side_that_cannot_be_read_is_refused_before_anything_is_run():
+    with pytest.raises(PresightError, match="side: 112 is no multiple of 32; take 224 or 320"):
+        stages("features.side=112")
 
 
 def test_features_fill_the_disk_of_their_grid():

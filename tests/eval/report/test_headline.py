@@ -30,6 +30,19 @@ def test_the_surest_difference_is_told():
     assert headline(evidence(small, sure, large)) == (sure.delta.sentence(), True)
 
 
+def test_what_does_not_survive_holm_is_no_more_than_told():
+    record = {"task": "images", "layers": [1], "tokens": [1000], "replicate": "init", "onset": [1000]}
+    for seeds, caveat in ((4, ""), (2, " Two seeds hardly show")):
+        alone, firm = compared(0.35, 0.2, seeds), compared(0.25, 0.04, seeds)
+        assert (alone.verdict, firm.verdict) == ("established alone", "established")
+        said, established = headline(evidence(compared(0.0), alone))
+        assert not established
+        assert f" items) — not after Holm’s correction.{caveat}" in said
+        assert said.replace(" — not after Holm’s correction", "") == alone.delta.sentence()
+        assert headline(evidence(alone, firm)) == (firm.delta.sentence(), True)
+        assert headline(evidence(alone, emergences=(Result({}, "e", record),)))[1]  # something else is established
+
+
 def test_nothing_established_is_told_as_nothing():
     assert headline(evidence(compared(0.0), compared(0.0))) == ("Of 2 comparisons none is established.", False)
     assert headline(evidence(compared(0.3, seeds=1))) == ("Of 1 comparison none is established.", False)

@@ -72,6 +72,9 @@ def test_the_map_shows_the_runs_the_surface_and_its_optimum(published):
     chosen = found["figures"]["all groups"]
     assert ground["z"] == chosen["raster"]["value"]
     assert border["z"] == chosen["raster"]["excess"]
+    for words, numbers in zip(hover["customdata"], chosen["raster"]["excess"], strict=True):
+        for (*_, said), excess in zip(words, numbers, strict=True):
+            assert said == ("may be the optimum" if excess is not None and excess <= 0 else "not the optimum")
     assert border["contours"]["start"] == border["contours"]["end"] == 0
     assert [[each is not None for each in row] for row in hover["z"]] == chosen["raster"]["inside"]
     assert cover["fill"] == "toself"
@@ -84,7 +87,7 @@ def test_the_map_shows_the_runs_the_surface_and_its_optimum(published):
         (round(each["reasoning"], 4), round(each["visual"], 4)) for each in further
     )
     optimum = chosen["optimum"]
-    assert (best["x"], best["y"]) == ([100 * optimum["reasoning"]], [100 * optimum["visual"]])
+    assert (best["x"], best["y"]) == tuple([100 * optimum["shares"][each]] for each in ("reasoning", "visual"))
     assert best["x"][0] + best["error_x"]["array"][0] == pytest.approx(100 * optimum["intervals"]["reasoning"][1])
     assert best["y"][0] - best["error_y"]["arrayminus"][0] == pytest.approx(100 * optimum["intervals"]["visual"][0])
     assert best["marker"]["color"] == BEST
@@ -126,7 +129,7 @@ def test_what_is_established_is_black_and_what_is_not_is_grey(published):
     for place, share in enumerate(("reasoning", "visual")):
         numbers = [float(each) for each in re.findall(r"[\d.]+", peak[1 + 2 * place])]
         assert numbers == pytest.approx(
-            [100 * best[share], *(100 * end for end in best["intervals"][share])], abs=0.051
+            [100 * best["shares"][share], *(100 * end for end in best["intervals"][share])], abs=0.051
         )
         low, high = best["region"][share]
         assert peak[2 + 2 * place] == f"{100 * low:.0f} to {100 * high:.0f}"
@@ -207,6 +210,51 @@ def test_one_share_is_a_line_with_its_band_and_its_runs():
     assert "shaded may be the optimum" in page
 
 
+def test_shares_and_groups_may_have_any_name_and_what_is_missing_of_a_group_is_said():
+    """A share named as a key of the record, and one figure that stands on a part of its benchmarks."""
+    table = printed("grid")
+    shares = [{"value": float(row), "place": float(column)} for row, column, _ in table]
+    scores = [score for *_, score in table]
+    found, _ = study(shares, {"labels (1 of 4)": scores, "shares": [score - 5 for score in scores]}, of="labels")
+    best = found["figures"]["labels"]["optimum"]
+    assert best["place"] == "inside"
+    assert best["shares"] == {"value": pytest.approx(0.65, abs=0.05), "place": pytest.approx(0.16, abs=0.05)}
+    assert best["value"] == pytest.approx(max(scores), abs=1)
+    assert found["models"][0]["labels"] == {"point": "0", "init": "0"}
+    assert found["models"][0]["shares"] == shares[0]
+    assert found["models"][0]["figures"]["labels (1 of 4)"] == pytest.approx(scores[0] / 100)
+    assert {each.partition(":")[0] for each in found["sentences"]} == {"labels (1 of 4)", "shares"}
+    page, summary = written(found)
+    assert "<h3>labels (1 of 4) over value and place</h3>" in page
+    assert rows(page, "labels (1 of 4) · value")
+    assert "labels (1 of 4), %</th>" in page
+    assert "<li>labels (1 of 4): The fitted optimum" in summary
+    assert ">labels<" not in page
+    drawn = figure(page, "labels")
+    assert (drawn["data"][-1]["x"], drawn["data"][-1]["y"]) == tuple([100 * at] for at in best["shares"].values())
+
+
+def test_figures_that_no_model_differs_on_are_said_to_say_nothing():
+    """All score nought, as OCR does of a tiny run; repeats agree to the last answer."""
+    shares = [{"reasoning": float(r), "visual": float(v)} for r in (45, 60, 75) for v in (5, 15, 25)]
+    rising = [20 + 0.1 * each["reasoning"] for each in shares]
+    found, axes = study(2 * shares, {"all groups": 2 * rising, "OCR & Chart": 18 * [0.0]})
+    single, _ = study(shares, {"all groups": [each + at % 2 for at, each in enumerate(rising)], "OCR": 9 * [0.0]})
+    assert axes == ""
+    assert single["figures"]["all groups"]["unsaid"] == []
+    for figures, name, words in (
+        (found, "all groups", "repeats agree exactly"),
+        (found, "OCR & Chart", "score alike"),
+        (single, "OCR", "score alike"),
+    ):
+        own = figures["figures"][name]
+        assert len(own["unsaid"]) == 3
+        assert all(words in each for each in own["unsaid"])
+        assert "optimum" not in own
+    for each in (found, single):
+        assert "score alike, at 0" in written(each)[0]
+
+
 def test_more_than_two_shares_have_tables_and_no_map():
     rng = np.random.default_rng(3)
     mixes = 100 * rng.dirichlet(np.ones(4), 24)
@@ -223,7 +271,9 @@ def test_more_than_two_shares_have_tables_and_no_map():
     _, (_, peak) = rows(page, "all groups</td>")
     assert len(peak) == 1 + 2 * 3 + 1
     for place, share in enumerate(names[:3]):
-        assert peak[1 + 2 * place].startswith(f"{100 * found['figures']['all groups']['optimum'][share]:.1f} [")
+        assert peak[1 + 2 * place].startswith(
+            f"{100 * found['figures']['all groups']['optimum']['shares'][share]:.1f} ["
+        )
 
 
 def test_runs_that_determine_no_surface_are_drawn_and_what_cannot_be_said_is():

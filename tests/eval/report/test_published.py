@@ -219,6 +219,12 @@ def test_numbers_are_one_label_however_they_are_written(value):
     assert number(ways.pop()) == pytest.approx(value, rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.parametrize("tokens", [1_048_576, 30_000_000_000, 1_000_000_000_000])
+def test_tokens_are_labels_and_numbers(tokens):
+    assert number(label(tokens)) == tokens
+    assert label(tokens) != label(tokens + 1)
+
+
 @given(st.text(max_size=20))
 def test_a_label_of_a_label_is_itself(words):
     assert label(label(words)) == label(words)
@@ -486,7 +492,7 @@ def test_sources_are_ranked_and_said_not_to_compare(page):
         ),
         (
             {"pretrain.Train": {"model": "3b"}, "adapt.Align": {"model": "abc"}, "eval.Benchmark": {}},
-            "Sizes and questions are the paper’s, corpora are not: levels compare with care.",
+            "Model size and benchmarks are the paper’s; corpora and tokens need not be: levels compare with care.",
         ),
     ],
 )
@@ -495,6 +501,31 @@ def test_whether_levels_compare_is_read_off_the_cards(stages, said):
     families = (Family("card", "mixture", "", "init", (arm({"mixture": "web"}, 0.3),), ()),)
     sheet = Sheet(Evidence("", families, (), (), records, published=("sources",)))
     assert said in section(sheet)
+
+
+def test_a_part_of_a_group_is_not_called_the_group():
+    records = {tag: Record("kind", tag, {"stage": tag, "fields": {}}) for tag in ("pretrain.Train", "eval.Benchmark")}
+    records["pretrain.Train"].card["fields"]["model"] = "3b"
+    arms = tuple(arm({"mixture": "web"}, 0.3, task) for task in ("General (1 of 4)", "all groups (3 of 16)"))
+    family = Family("card", "mixture", "", "init", arms, ())
+    page = section(Sheet(Evidence("", (family,), (), (), records, published=("sources",))))
+    assert "<b>General, ours 1 of 4.</b>" in page
+    assert "<b>all groups, ours 3 of 16</b>" in page
+    assert "Levels are not comparable (parts of groups are not groups), only shapes are" in page
+
+
+def test_what_a_curve_has_of_its_own_is_not_taken_from_elsewhere():
+    general, own = arm({"share": "50"}, 0.2), arm({"share": "50", "category": "visual"}, 0.4)
+    for arms in ((general, own), (own, general)):
+        family = Family("card", "share", "", "init", arms, ())
+        found = Beside(figures()["proportions"], Evidence("", (family,), (), (), {}))
+        assert [mark.value for mark in found.among("all groups")] == [pytest.approx(40)]
+
+
+def test_small_published_differences_keep_their_digits():
+    page = section(Sheet(Evidence("", (), (), (), {}, published=("alignment",))))
+    assert "+0.00<" not in page
+    assert "+0.00" in page
 
 
 def test_tokens_are_counted_in_their_own():

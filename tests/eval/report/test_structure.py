@@ -139,8 +139,8 @@ def test_models_are_dots_in_every_pair_of_groups(made):
     panels = [each for each in figures(page, "") if each["layout"].get("title", {}).get("text")]
     assert len(panels) == 6
     (dots,) = panels[0]["data"]
-    assert dots["x"] == pytest.approx([100 * each["General"] for each in found["models"]])
-    assert dots["y"] == pytest.approx([100 * each["OCR & Chart"] for each in found["models"]])
+    assert dots["x"] == pytest.approx([100 * each["figures"]["General"] for each in found["models"]])
+    assert dots["y"] == pytest.approx([100 * each["figures"]["OCR & Chart"] for each in found["models"]])
     assert len(set(dots["marker"]["color"])) == 1  # more families than colours
     assert len(re.findall(r"<tr><td>&lt;s&gt;\d+</td>|<tr><td>&lt;s&gt;\d+ · init 0</td>", page)) == 46
     assert "<s>" not in re.sub(r"<script.*?</script>", "", page)

@@ -7,7 +7,7 @@ import pytest
 from toy_printed import grid
 
 from eval.response import record
-from eval.response.optimum import optimum
+from eval.response.optimum import Optimum, optimum
 from eval.response.proposals import propose
 from eval.response.replicates import Runs
 from eval.response.response import respond
@@ -33,8 +33,37 @@ def test_the_raster_is_the_surface_point_by_point(done):
         assert raster["value"][row][column] == pytest.approx(value, abs=1e-4)
         assert raster["low"][row][column] == pytest.approx(value - reach * error, abs=1e-4)
         assert raster["high"][row][column] == pytest.approx(value + reach * error, abs=1e-4)
-        assert (raster["excess"][row][column] <= 0) == best.holds(at)
+        excess = raster["excess"][row][column]
+        assert (
+            best.excess(at[None])[0] > 0
+            if excess is None
+            else excess == pytest.approx(best.excess(at[None])[0], abs=1e-4)
+        )
+    # every cell that reaches into the hull has all its corners, so that a line of nought ends at the hull or beyond
+    known, inside = (np.array(raster[each], dtype=object) for each in ("excess", "inside"))
+    known = known != None  # noqa: E711
+    for y in range(len(second) - 1):
+        for x in range(len(first) - 1):
+            if inside[y : y + 2, x : x + 2].any():
+                assert known[y : y + 2, x : x + 2].all()
+    assert not known.all()
     assert np.shape(raster["value"]) == np.shape(raster["inside"]) == (len(second), len(first))
+
+
+def test_a_thin_hull_has_a_raster_of_no_more_points_than_any_other(monkeypatch):
+    """A band one point wide: its box holds fifty times as much as it."""
+    looked = []
+    excess = Optimum.excess
+    monkeypatch.setattr(Optimum, "excess", lambda self, shares: looked.append(len(shares)) or excess(self, shares))
+    along = np.repeat(np.linspace(0.1, 0.9, 5), 3)
+    shares = np.stack([along, along + np.tile([-0.01, 0, 0.01], 5)], axis=1)
+    runs = Runs.of(shares, 30 + 4 * along - 3 * along**2 + 0.1 * np.random.default_rng(0).standard_normal(15))
+    surface = fit(runs)
+    raster = record.of_surface(surface, leave_one_out(runs), optimum(surface, points=40, draws=200))["raster"]
+    size = np.prod([len(each) for each in raster["axes"]])
+    assert size <= record.LARGEST
+    assert sum(looked) == sum(each is not None for row in raster["excess"] for each in row) < size / 5
+    assert [each[end] for each in raster["axes"] for end in (0, -1)] == pytest.approx([0.1, 0.9, 0.09, 0.91])
 
 
 def test_inside_is_what_the_corners_of_the_runs_enclose(done):
@@ -107,4 +136,4 @@ def test_a_single_share_has_a_raster_of_one_row_and_three_have_none():
     surface = fit(runs)
     found = record.of_surface(surface, leave_one_out(runs), optimum(surface, points=60, draws=200))
     assert found["raster"] is None
-    assert found["optimum"].keys() >= {"share 1", "share 2", "share 3", "place"}
+    assert found["optimum"]["shares"].keys() == {"share 1", "share 2", "share 3"}

@@ -3,7 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.response.optimum import optimum
 from eval.response.replicates import Noise, Runs, quadratic_form_test
+from eval.response.response import respond
+from eval.response.surface import fit
 from presight.errors import PresightError
 
 
@@ -112,3 +115,36 @@ def test_malformed_runs_are_refused_by_field(arguments, field):
     with pytest.raises(PresightError) as error:
         Runs.of(*arguments)
     assert error.value.field == field
+
+
+NINE = np.array([[a, b] for a in (0.4, 0.6, 0.8) for b in (0.1, 0.2, 0.3)])
+RISING = 20 + 10 * NINE[:, 0] - 5 * NINE[:, 1] ** 2
+
+
+@pytest.mark.parametrize(
+    ("shares", "scores", "words"),
+    [
+        (NINE, np.zeros(9), "score alike, at 0"),
+        (np.tile(NINE, (2, 1)), np.zeros(18), "score alike, at 0"),
+        (np.tile(NINE, (3, 1)), np.full(27, 0.1), "score alike, at 0.1"),  # whose mean of three is not 0.1
+        (np.tile(NINE, (2, 1)), np.tile(RISING, 2), "repeats agree exactly"),
+        (NINE, RISING, "lie exactly on the curve"),
+    ],
+)
+def test_scores_without_noise_are_refused_in_a_sentence(shares, scores, words):
+    runs = Runs.of(shares, scores, ["reasoning", "visual"])
+    with pytest.raises(PresightError, match=words):
+        respond(runs, "reasoning")
+    with pytest.raises(PresightError, match=words):
+        optimum(fit(runs))
+    given = Runs.of(shares, scores, ["reasoning", "visual"], 0.5)  # noise that is known needs none in the scores
+    assert respond(given, "reasoning", more=False).noise == (0.5, "given")
+    assert optimum(fit(given), points=20, draws=100).surface.sd == pytest.approx(0.5)
+
+
+def test_noise_where_a_model_fits_whatever_there_is_says_nothing_of_its_misfit():
+    """Only the first mixture's repeats differ, and the projector leaves it out."""
+    noise = Noise(np.array([0, 1, 1]), np.array([2.0, 0.0]), np.array([1.0, 2.0]), "3 repeats")
+    assert quadratic_form_test(0.5, np.diag([0.0, 1, 1]), noise).p == 0
+    assert quadratic_form_test(0.0, np.diag([0.0, 1, 1]), noise).p == 1
+    assert 0 < quadratic_form_test(0.5, np.eye(3), noise).p < 1

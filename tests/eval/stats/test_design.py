@@ -75,3 +75,4 @@ def test_where_no_number_of_seeds_helps():
     assert seeds_to_see(0.01, 100, item_sd=0.6, seed_sd=0.001) is None  # items alone are too few
     assert seeds_to_see(0.001, 10**7, item_sd=0.1, seed_sd=0.05) is None  # more than a hundred
     assert seeds_to_see(0.1, 10_000, item_sd=0.6, seed_sd=0.0) == 1
+    assert seeds_to_see(0.05, 1300, item_sd=0.59, seed_sd=0.0) == 1  # with two seeds the interval is longer

@@ -274,15 +274,18 @@ def test_a_plan_names_figures_that_are_alike_together():
 
 def test_a_plan_judges_one_figure():
     scenes = SceneQuestions(world=World(sample="shapes"), items=100, novel=False)
-    assert planned(scenes, expected=20).endswith(f"; expected +20 of {OVERALL}: resolvable")
+    assert planned(scenes, expected=20).endswith(
+        f"; expected +20 of {OVERALL}: resolvable, as one comparison before Holm"
+    )
     short = planned(scenes, expected=-5.6, of="Vision-centric")
     assert "; expected −5.6 of Vision-centric: not resolvable with 3 seeds; " in short
     assert planned(scenes, expected=2, of="Existence").endswith(
-        "a difference of Existence is expected, which is no figure here"
+        "a difference of Existence is expected, which is no figure here: known: General, Knowledge, OCR & Chart, "
+        "Vision-centric, all groups"
     )
     levels = planned(Existence(world=World(sample="shapes"), items=700), expected=9, of="Existence")
     assert "Existence (worth 2,100 items)" in levels
-    assert levels.endswith("expected +9 of Existence: resolvable")
+    assert levels.endswith("expected +9 of Existence: resolvable, as one comparison before Holm")
     assert planned(scenes, seeds=1, expected=1).startswith("one seed can show no difference along mixture")
 
 

@@ -53,6 +53,7 @@ def test_they_are_those_that_are_made(tmp_path):
     stage.run(tmp_path / "questions", {"world": tmp_path / "world"})
     made = list(read(tmp_path / "questions"))
     found = asked(stage)
+    assert made
     assert {each.task for each in made} <= set(found)
     for task, size in found.items():
         own = [each for each in made if each.task == task]
