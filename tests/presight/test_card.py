@@ -47,7 +47,7 @@ def test_licences_and_estimate(folder):
     (folder / "licences.json").write_text('[{"name": "CC0"}]')
     written = card.write(toys.Number(), folder, 0, 0, 1)
     assert written["licences"] == [{"name": "CC0"}]
-    assert written["estimate"] == {"tokens": 10, "flops": 1e6, "bytes": 0, "items": 0}
+    assert written["estimate"] == {"tokens": 10, "flops": 1e6, "bytes": 0, "items": 0, "disk": 0, "working": 0}
 
 
 def test_parents_of_a_gathering_stage(folder):

@@ -16,7 +16,7 @@ SCALES = [
 ]
 ABROAD = {"benchmarks"}  # what is asked lies on the hub at every scale
 PUBLISHED_CURVES = {"labels"}  # and no one difference
-VERDICT = re.compile(r"; expected [+−][\d.]+ of [\w -]+: (resolvable|not resolvable with \d+ seeds?; .+)$")
+VERDICT = re.compile(r"; expected [+−][\d.]+ of [\w -]+: (resolvable, as one comparison before Holm|not resolvable with \d+ seeds?; .+)$")
 PAPER = {  # what the paper states, at `paper`
     "lm": {"model": "3b", "batch": 1024, "learning_rate": 3e-4, "warmup": 1024, "schedule": "cosine"},
     "align": {"tokens": 576, "batch": 512, "learning_rate": 1e-3, "warmup": 0.06},
