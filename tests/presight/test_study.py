@@ -16,7 +16,8 @@ SCALES = [
 ]
 ABROAD = {"benchmarks"}  # what is asked lies on the hub at every scale
 PUBLISHED_CURVES = {"labels"}  # and no one difference
-VERDICT = re.compile(r"; expected [+−][\d.]+ of [\w -]+: (resolvable, as one comparison before Holm|not resolvable with \d+ seeds?; .+)$")
+SEEN, UNSEEN = "resolvable, as one comparison before Holm", r"not resolvable with \d+ seeds?; .+"
+VERDICT = re.compile(rf"; expected [+−][\d.]+ of [\w -]+: ({SEEN}|{UNSEEN})$")
 PAPER = {  # what the paper states, at `paper`
     "lm": {"model": "3b", "batch": 1024, "learning_rate": 3e-4, "warmup": 1024, "schedule": "cosine"},
     "align": {"tokens": 576, "batch": 512, "learning_rate": 1e-3, "warmup": 0.06},
