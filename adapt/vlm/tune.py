@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from adapt.vlm.cost import cost, language
 from presight.console import say
 from presight.errors import PresightError
 from presight.ranks import ranks
 from presight.stage import Cost, Labelled, Needs, Stage, scratch
-from pretrain.model import SHAPES, shape
-from pretrain.train import MODEL_BYTES, STATE_BYTES, Train
-from pretrain.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from adapt.vlm.model import VisionLanguageModel
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from pretrain.interruption import Interruption
 
 Ability = Literal["perception", "reasoning", "other"]
-
-TURN = 64  # tokens of what is said of a picture, for estimates
-FROZEN = 4 / 6  # of the arithmetic of training: no gradients of weights
 
 
 def _several(given: Any) -> Any:
@@ -85,30 +80,11 @@ class Tune(Stage):
         known = sum(_stage(each).estimate().items for each in self.data)
         used = known if self.fraction is None else round(self.fraction * known)
         items = self.epochs * (min(used or self.items, self.items) if self.items else used)
-        model = self.size()
-        if model is None:
-            return Cost(items=items)
-        words = vocabulary(self)
-        tokens = items * min(self.context, TURN + (self.pictured() if self.shows() else 0))
-        flops = tokens * shape(model).flops(words, self.context) * (1.0 if self.tunes else FROZEN)
-        trained = shape(model).parameters(words) if self.tunes else 0
-        state = trained * (STATE_BYTES + (2 if self.dtype == "bf16" else 0))
-        return Cost(tokens=tokens, flops=flops, items=items, disk=MODEL_BYTES * trained, working=2 * state)
+        return cost(self, items, trained=self.tunes, shown=self.shows())
 
     def size(self) -> str | None:
         """The size of the LM, of the table of shapes; None for another."""
-        row: list[Stage] = [self]
-        for each in row:
-            if each.kind == "checkpoint":
-                named = each.size() if isinstance(each, Train) else getattr(each, "model", None)
-                if not isinstance(named, Stage):
-                    return named if named in SHAPES else None
-            row += [parent for name, parent in each.inputs().items() if name in ("model", "start")]
-        return None
-
-    def pictured(self) -> int:
-        """Tokens of a picture."""
-        return int(getattr(self, "tokens", 0) or getattr(getattr(self, "start", None), "pictured", int)())
+        return language(self)
 
     def arithmetic(self) -> str:
         """The way its arithmetic is cut up: last bits depend on it."""
