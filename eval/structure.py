@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from eval.cohort import Cohort, Floats
+from eval.vision.figures import figure_name
 from presight.console import say
 from presight.errors import PresightError
 from presight.stage import FrozenMap, Labelled, Needs, Stage
@@ -161,7 +162,7 @@ def _correlated(table: Cohort, pair: tuple[str, str], level: float, draws: int) 
         freed = asdict(disattenuated(table.halves[:, x], table.halves[:, y], level=level, draws=draws))
     except PresightError as error:  # no reliability: what the items leave is noise, which is an answer
         freed = {"problem": str(error)}
-    published = PUBLISHED.get(frozenset(_plain(group) for group in pair))
+    published = PUBLISHED.get(frozenset(figure_name(group) for group in pair))
     return {"pair": list(pair), "spearman": asdict(plain), "corrected": freed, "published": published}
 
 
@@ -223,13 +224,9 @@ def _sentences(found: Mapping[str, Any], count: int) -> list[str]:
 def _named(table: Cohort, group: str) -> str:
     """The figure of a group, which says how much of it is there where some is missing."""
     for name in table.names:
-        if _plain(name) == group:
+        if figure_name(name) == group:
             return name
     raise PresightError("scores", f"{group} has no figure", "ask questions of all four groups, or set partial")
-
-
-def _plain(name: str) -> str:
-    return name.partition(" (")[0]
 
 
 def _family(each: Labelled, replicate: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eval.report.paper import PAIR, Figure, Key, key, number
 from eval.stats.margins import Interval, t_quantile
+from eval.vision.figures import figure_name, there_of
 
 if TYPE_CHECKING:
     from eval.report.evidence import Comparison, Evidence
@@ -31,7 +32,7 @@ class Mark:
     @property
     def part(self) -> str:
         """How much of its group is there, where some is missing: ``1 of 4``."""
-        return self.task.partition(" (")[2].rstrip(")")
+        return there_of(self.task)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -85,9 +86,9 @@ class Beside:
         self.marks: dict[Key, dict[str, dict[str, Mark]]] = {}
         whole = [one for one in found if not any(set(one) < set(other) for other in found)]
         for curve in whole:  # what an axis does not reach stands on all curves along it
-            for part in sorted(found, key=len, reverse=True):  # its own first
-                if set(part) <= set(curve):
-                    for group, at, mark in found[part]:
+            for own in sorted(found, key=len, reverse=True):  # its own first
+                if set(own) <= set(curve):
+                    for group, at, mark in found[own]:
                         self.marks.setdefault(curve, {}).setdefault(group, {}).setdefault(at, mark)
         self.partner = {curve: self._partner(curve) for curve in self.marks}
         self._compared: dict[tuple[Key, str, str, str], Comparison] = {}
@@ -221,7 +222,7 @@ def _marks(figure: Figure, evidence: Evidence) -> Iterator[tuple[Mapping[str, st
         for each in evidence.structures:
             extra = {"models": each.card[:8]} if len(evidence.structures) > 1 else {}
             for found in each.record["correlations"]:
-                names, own = PAIR.join(sorted(_plain(group) for group in found["pair"])), found["spearman"]
+                names, own = PAIR.join(sorted(figure_name(group) for group in found["pair"])), found["spearman"]
                 size = 1, len(each.record["models"])
                 mark = Mark(names, own["estimate"], (own["low"], own["high"]), *size, each.card, False)
                 yield {"pair": names}, RANKS, extra, mark
@@ -239,14 +240,9 @@ def _over_seeds(values: list[float]) -> tuple[float, tuple[float, float] | None]
 
 def _group(figure: Figure, task: str, metric: str) -> tuple[str, dict[str, str]]:
     """The figure's group that a task, or what is measured of it, is of; what else tells it apart. Empty: none."""
-    if metric == "accuracy" and _plain(task) in figure.groups:
-        return _plain(task), {}
+    if metric == "accuracy" and figure_name(task) in figure.groups:
+        return figure_name(task), {}
     return (metric, {"task": task}) if metric in figure.groups else ("", {})
-
-
-def _plain(name: str) -> str:
-    """A figure's name without how much of it is there."""
-    return name.partition(" (")[0]
 
 
 def ranks(beside: Beside, curve: Key, group: str) -> tuple[int, Interval | None]:

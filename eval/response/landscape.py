@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from eval.vision.figures import figure_name
 from presight.console import say
 from presight.errors import PresightError, nearest
 from presight.stage import FrozenMap, Labelled, Needs, Stage
@@ -88,7 +89,7 @@ class Landscape(Stage):
         Raises:
             PresightError: models of the same shares, or no figure of that name.
         """
-        known = [name.partition(" (")[0] for name in table.names]
+        known = [figure_name(name) for name in table.names]
         if self.of not in known:
             raise PresightError("of", f"{self.of!r} is no figure", nearest(self.of, known))
         varied, figures, sentences, axes = Varied.of(shares), dict[str, Any](), list[str](), ""

@@ -81,7 +81,7 @@ def rows(
             missing[group] = lacking
             continue
         whole[group] = own
-        title = f"{group} ({len(own)} of {len(names)})" if len(own) < len(names) else group
+        title = _title(group, len(own), len(names))
         groups.append(Row(title, "group", _alike([_of_benchmark(name, arms)[0].weights for name in own])))
     if not groups:
         said = "; ".join(f"{group} without {', '.join(names)}" for group, names in missing.items())
@@ -90,9 +90,24 @@ def rows(
     if len(counted) > 1 and (partial or not set(counted) & set(missing)):
         every = [name for group in counted for name in whole.get(group, ())]
         total = sum(len(wanted[group]) for group in counted)
-        title = f"{OVERALL} ({len(every)} of {total})" if len(every) < total else OVERALL
+        title = _title(OVERALL, len(every), total)
         groups.append(Row(title, "overall", _alike([_of_benchmark(name, arms)[0].weights for name in every])))
     return found + groups, missing
+
+
+def _title(name: str, there: int, wanted: int) -> str:
+    """A figure's name, with how much of it is there where that is not all: ``General (1 of 4)``."""
+    return f"{name} ({there} of {wanted})" if there < wanted else name
+
+
+def figure_name(title: str) -> str:
+    """The name that a figure has when all of it is there."""
+    return title.partition(" (")[0]
+
+
+def there_of(title: str) -> str:
+    """How much of a figure is there, where that is not all: ``1 of 4``."""
+    return title.partition(" (")[2].removesuffix(")")
 
 
 def _wanted(arms: Mapping[str, Task], benchmarks: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

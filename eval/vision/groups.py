@@ -13,7 +13,7 @@ from pydantic import Field
 from eval.compare import Arm, Compare
 from eval.records import require_same_items
 from eval.stats.margins import Margins
-from eval.vision.figures import OVERALL, Row, rows
+from eval.vision.figures import OVERALL, Row, figure_name, rows
 from eval.vision.sizes import Size, sizes
 from eval.vision.strata import Stratum, combined
 from presight.console import say
@@ -73,9 +73,9 @@ class Groups(Compare):
         )
         if self.expected is None:
             return line
-        own = [items for name, items in worth.items() if name.partition(" (")[0] == self.of]
+        own = [items for name, items in worth.items() if figure_name(name) == self.of]
         if not own:
-            known = [name.partition(" (")[0] for name in worth]
+            known = [figure_name(name) for name in worth]
             return f"{line}; a difference of {self.of} is expected, which is no figure here: {nearest(self.of, known)}"
         return f"{line}; {planned.verdict(self.expected, own[0], f'of {self.of}')}"
 
