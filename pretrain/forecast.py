@@ -32,6 +32,11 @@ class Forecast:
     memory: Memory
     rate: Prediction | PresightError
 
+    @property
+    def speed(self) -> float | None:
+        """Tokens that it reads in a second on all its GPUs; None where there is no rate."""
+        return None if isinstance(self.rate, PresightError) else self.rate.rate * self.tokens / self.rate.tokens
+
 
 def forecast(run: Any, gpu: str, mfu: float | None = None) -> Forecast | None:
     """What a run takes on the GPUs that its resources name; None for an LM of no size in the table.

@@ -50,10 +50,11 @@ class Forecasts:
                 if isinstance(run.rate, PresightError):
                     row["problem"] = str(run.rate)
                 else:
-                    row |= {"tokens_per_second": run.rate.rate, "gpu_hours": run.rate.gpu_hours}
+                    row |= {"tokens_per_second": run.speed, "gpu_hours": run.rate.gpu_hours}
                     row["mfu"] = asdict(run.rate.utilisation)
                 rows.append(row)
-        return {"pretraining": {"gpu": self.gpu, "runs": rows, "tokens": self.tokens, "tokens_alone": self.alone}}
+        told = {"gpu": self.gpu, "runs": rows, "not_counted": self.unknown}
+        return {"pretraining": {**told, "tokens": self.tokens, "tokens_alone": self.alone}}
 
     def show(self) -> None:
         """Print a table, and the saving."""
@@ -80,7 +81,7 @@ class Forecasts:
             notes[f"MFU {first.rate.utilisation.mfu:.0%}: {first.rate.utilisation.source}"] = None
             used = [
                 f"{first.rate.utilisation.mfu:.0%}",
-                number(first.rate.rate * first.tokens / first.rate.tokens),
+                number(first.speed or 0.0),
                 _hours(spent),
             ]
             rows.append([*here, *used])
@@ -89,8 +90,8 @@ class Forecasts:
             table("", [*columns, "MFU", "tokens/s", f"{self.gpu}-hours"], rows)
             for note in notes:
                 print(note)
-            told = [f"{what}: {_hours(spent)} {self.gpu}-hours" for what, spent in hours.items() if spent]
-            print("; ".join(told)) if told else None
+            if told := [f"{what}: {_hours(spent)} {self.gpu}-hours" for what, spent in hours.items() if spent]:
+                print("; ".join(told))
         for name, count in self.unknown.items():
             print(f"not counted: {count} runs of {name}, whose LM is of no size in the table")
         if self.tokens < self.alone:

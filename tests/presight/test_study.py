@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from presight import expansion, recipe
+from presight.cli import forecasts
+from pretrain.budget import fits
+from pretrain.forecast import forecast
 
 SHELF = Path(__file__).resolve().parents[2] / "recipes" / "see_before_seeing"
 NAMES = sorted(path.stem for path in SHELF.glob("*.yaml"))
@@ -64,6 +67,45 @@ def test_every_recipe_is_whole_at_every_scale(name, scale):
         assert len({member.labels.get(each.along) for member in each.scores} - {None}) > 1
     hub = {each.stage.tag() for each in graph.instances} & {"corpus.Hub", "eval.Benchmark"}
     assert bool(hub) == (name in ABROAD or scale == "paper")
+
+
+def test_what_the_study_says_of_hours_and_disk_is_what_one_store_would_take():
+    made = {}
+    for name in set(NAMES) - {"tiny", "benchmarks"}:
+        made |= {each.stage.fingerprint: each.stage for each in expanded(name, "paper", ["init=[0]"]).instances}
+    hours = {"pretrain.Train": 0.0, "adapt.Align": 0.0, "adapt.Instruct": 0.0}
+    for stage in made.values():
+        if stage.tag() in hours:
+            run = forecast(stage, "A100")
+            assert fits(run.memory, "A100"), stage.identity()
+            hours[stage.tag()] += run.rate.gpu_hours
+    pretraining, *adaptation = hours.values()
+    disk = sum(stage.estimate().disk for stage in made.values())
+    said = (SHELF.parents[1] / "docs" / "study.md").read_text()
+    assert f"Together {round(pretraining, -3):,.0f} A100-hours" in said
+    assert f"Adaptation takes {round(sum(adaptation), -3):,.0f} more" in said
+    assert f"fills some {disk / 1e12:.0f} TB" in said
+
+
+def test_an_lm_of_no_known_size_is_said_to_be_left_out(tmp_path, capsys):
+    for path in SHELF.glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    own = {"extends": "base.yaml", "recipe": "own", "axes": {"weights": {"text": "$lm", "other": "$control"}}}
+    own["stages"] = {
+        "control": {"stage": "adapt.Permuted", "model": "$elsewhere", "seed": "$init"},
+        "elsewhere": {"stage": "pretrain.Checkpoint", "path": str(tmp_path / "lm")},
+        "align": {"model": "$weights"},
+        "groups": {"scores": "$scores[weights=text,mixture=*,init=*]"},
+    }
+    (tmp_path / "lm").mkdir()
+    (tmp_path / "lm" / "config.json").write_text("{}")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    graph = expansion.expand(recipe.read(str(tmp_path / "own.yaml"), "paper"))
+    found = forecasts.of(graph, "A100", None)
+    assert found.hours == ["lm"]
+    assert set(found.unknown) == {"align", "vlm"}
+    found.show()
+    assert re.search(r"not counted: \d+ runs of align, whose LM is of no size in the table", capsys.readouterr().out)
 
 
 def test_what_the_study_says_of_seeds_is_what_plan_says():

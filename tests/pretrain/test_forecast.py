@@ -107,5 +107,6 @@ def test_a_run_of_adaptation_takes_the_hours_of_its_arithmetic(tiny):
     whole = predict("1b", 2000, gpu="A100", layout=found.layout)
     assert found.tokens == 3000
     assert found.rate.gpu_hours == pytest.approx(whole.gpu_hours)
+    assert found.speed == pytest.approx(1.5 * whole.rate)
     assert (found.memory.gradients, found.memory.optimizer) == (0, 0)
     assert found.memory.weights == memory(shape("1b"), found.layout).weights > 0
