@@ -130,7 +130,7 @@ def read(root: Path) -> list[Run]:
     """
     store = root / "store"
     records = sorted(_records(store), key=lambda record: record["registered"], reverse=True)
-    whole = {made.name for kind in _listed(store) for made in _listed(kind) if os.path.exists(made / cards.NAME)}
+    whole = {made.name for kind in _listed(store) for made in _listed(kind)}  # what lies there is whole
     folders = (path for path in _listed(root / "runs") if os.path.isdir(path))
     found = [_run(path, [each for each in records if each["recipe"] == path.name], whole) for path in folders]
     return sorted(found, key=lambda run: run.when, reverse=True)

@@ -34,8 +34,7 @@ def headline(evidence: Evidence) -> tuple[str, bool]:
     if established := [each for each in told if each[1]]:
         return established[0]
     if found:
-        said, _, caveat = found[0].delta.sentence().rpartition(").")
-        return f"{said}) — not after Holm’s correction.{caveat}", False
+        return f"{found[0].delta.sentence()} It does not hold after Holm’s correction.", False
     if compared:
         return f"Of {plural(len(compared), 'comparison')} none is established.", False
     return told[0] if told else ("Nothing was compared.", False)

@@ -19,7 +19,7 @@ class Report(Stage):
     """Plots first, then the numbers, then the card of every artifact they stand on."""
 
     kind = "report"
-    version = "4"
+    version = "5"
 
     deltas: tuple[Annotated[Stage, Needs("deltas")], ...] = Field((), description="comparisons and ladders to show")
     models: tuple[Annotated[Labelled, Needs("checkpoint")], ...] = Field((), description="$lm[*]: their curves")
