@@ -33,7 +33,12 @@ from types import SimpleNamespace
 BATCH = {"7m": (16, 256), "33m": (8, 512), "1m": (16, 256), "tiny": (16, 64)}  # items, tokens an item
 LAP = "@lap "  # before the seconds of a step, among whatever else a contestant prints
 LOOKS = 5  # steps that are profiled: the quickest counts
-KERNELS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::_scaled_dot_product")
+ATTENTION = "aten::_scaled_dot_product_"
+KERNELS = {  # of torch, by what they do
+    "matrix products": lambda name: name in ("aten::mm", "aten::addmm", "aten::bmm"),
+    "attention": lambda name: name.startswith(ATTENTION) and not name.endswith("backward"),
+    "attention, backward": lambda name: name.startswith(ATTENTION) and name.endswith("backward"),
+}
 
 
 def tokens(name: str, vocabulary: int, count: int):
@@ -101,14 +106,15 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool,
         run._step(ready, False)
         times.append(time.perf_counter() - began)
         waits.append(waited)
-    if not look:
-        turn()
-    kernels = float("inf")
-    for _ in range(LOOKS if look else 1):
+    kernels: dict[str, float] = {}
+    for _ in range(LOOKS):
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             run._step(ready, False)
-        spent = sum(each.self_cpu_time_total for each in seen.key_averages() if each.key.startswith(KERNELS)) / 1e6
-        kernels = min(kernels, spent)
+        spent = {
+            what: sum(each.self_cpu_time_total for each in seen.key_averages() if holds(each.key)) / 1e6
+            for what, holds in KERNELS.items()
+        }
+        kernels = min(kernels or spent, spent, key=lambda each: sum(each.values()))
     return {"waited": sum(waits[2:]) / sum(times[2:]), "kernels": kernels}
 
 
@@ -129,7 +135,6 @@ def plain(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool) ->
         optimizer.step()
         optimizer.zero_grad()
         loss.item()
-    turn()
     return {}
 
 
@@ -222,7 +227,10 @@ def median(values: list[float]) -> tuple[float, float, float]:
 
 
 def in_turns(arguments: argparse.Namespace, name: str) -> dict[str, list[float]]:
-    """Seconds of each contestant's steps but for its first two, round by round."""
+    """Seconds of each contestant's steps but for its first two, round by round.
+
+    A step is told when the next is asked for: each is given one more than is asked, and ended before it.
+    """
     wanted = {"name": name, "vocabulary": arguments.vocabulary, "steps": arguments.steps + 1}
     laps: dict[str, list[float]] = {what: [] for what in CONTESTANTS}
     with contextlib.ExitStack() as stack:
@@ -272,7 +280,7 @@ def main() -> None:
         most = max(most, alone(arguments, what="peak")["peak"])  # a shared machine has bad moments
         steps = {"name": name, "vocabulary": arguments.vocabulary, "steps": 6}
         seen = alone(arguments, what="presight", compiled=arguments.compiled, look=True, **steps)
-        kernels = seen["kernels"]
+        kernels = sum(seen["kernels"].values())
         flops = shape(name).flops(arguments.vocabulary, item) * batch * item
         how = ", compiled" if arguments.compiled else ""
         print(
@@ -287,6 +295,7 @@ def main() -> None:
             print(f"  {what:9} {rate}   ours is {ratio:.2f}× as fast [{low:.2f}, {high:.2f}]", flush=True)
         rate = f"{batch * item / kernels:8.0f} tokens/s"
         print(f"  {'kernels':9} {rate}   {flops / kernels / most:.0%} of the matmul peak")
+        print("  of a step: " + ", ".join(f"{what} {spent:.2f} s" for what, spent in seen["kernels"].items()))
         print(f"  waiting for data: {100 * seen['waited']:.2f} % of the steps' time")
     for name in arguments.models:
         full, ours = (
