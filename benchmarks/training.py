@@ -6,12 +6,13 @@
 All train the same Llama on the same random tokens in one arithmetic with AdamW, on this machine's processor: bf16 if
 that multiplies in it (avx512_bf16, amx_bf16), else ask for fp32: emulation is some eighty times slower. Each
 contestant is a process of its own, and they take turns, a step each, so that whatever else the machine does falls on
-all alike: ratios are medians over the rounds with 95 % intervals, tokens a second by the median step, shares of the
-matmul peak, which is the best of many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes,
-with losses by source, agreement of ranks and metrics; its next batch, like the Trainer's rows, is random tokens in
-memory. ``--compiled`` compiles the model of all. The line of kernels says what share of the peak the quickest of some
-steps would have, if it took no time but in torch's matrix products and attention: about what no trainer over these
-kernels can pass. transformers' Trainer needs ``pip install accelerate``; without it the table has a line less.
+all alike; each is stopped in the others' turns, lest its threads spin in wait for work. Ratios are medians over
+the rounds with 95 % intervals, tokens a second by the median step, shares of the matmul peak, which is the best of
+many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes, with losses by source, agreement of
+ranks and metrics; its next batch, like the Trainer's rows, is random tokens in memory. ``--compiled`` compiles the
+model of all. The line of kernels says what share of the peak the quickest of some steps would have, if it took no time
+but in torch's matrix products and attention. transformers' Trainer needs ``pip install accelerate``; without it the
+table has a line less.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import importlib.util
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,7 +34,7 @@ from types import SimpleNamespace
 
 BATCH = {"7m": (16, 256), "33m": (8, 512), "1m": (16, 256), "tiny": (16, 64)}  # items, tokens an item
 LAP = "@lap "  # before the seconds of a step, among whatever else a contestant prints
-LOOKS = 5  # steps that are profiled: the quickest counts
+LOOKS = 5  # steps that are profiled, of which the quickest counts; and measurements of memory: their median
 ATTENTION = "aten::_scaled_dot_product_"
 KERNELS = {  # of torch, by what they do
     "matrix products": lambda name: name in ("aten::mm", "aten::addmm", "aten::bmm"),
@@ -93,7 +95,7 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool,
     config = engine.configuration(batch, batch, 1, dtype, 1.0)
     made = engine.engine(Objective(fresh(name, vocabulary)), config, 3e-3, 0.1)
     if compiled:
-        made.compile()
+        engine.compile_layers(made)
     course = Course(0, (count + LOOKS) * batch, batch, 0)  # steps more, to look into
     speed = Speed(None, None, "", 1)
     rolling, quiet = Rolling(Path("."), 0, 1, 1), SimpleNamespace(came=False)
@@ -204,7 +206,7 @@ def command(arguments: argparse.Namespace, **wanted: object) -> dict:
     threads = {name: str(arguments.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return {
         "args": [sys.executable, "-P", __file__, "--one", json.dumps({**wanted, "dtype": arguments.dtype})],
-        "env": os.environ | threads | {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"},
+        "env": os.environ | threads | {"TOKENIZERS_PARALLELISM": "false"},
         "text": True,
     }
 
@@ -243,12 +245,14 @@ def in_turns(arguments: argparse.Namespace, name: str) -> dict[str, list[float]]
             opened[what] = process, errors
         for _ in range(arguments.steps + 2):
             for what, (process, errors) in opened.items():
+                process.send_signal(signal.SIGCONT)
                 process.stdin.write("\n")
                 process.stdin.flush()
                 lap = next((line for line in process.stdout if line.startswith(LAP)), None)
                 if lap is None:
                     errors.seek(0)
                     raise SystemExit(errors.read())
+                process.send_signal(signal.SIGSTOP)  # threads that wait for work would spin in the others' turns
                 laps[what].append(float(lap.removeprefix(LAP)))
     return {what: seconds[2:] for what, seconds in laps.items()}
 
@@ -298,8 +302,10 @@ def main() -> None:
         print("  of a step: " + ", ".join(f"{what} {spent:.2f} s" for what, spent in seen["kernels"].items()))
         print(f"  waiting for data: {100 * seen['waited']:.2f} % of the steps' time")
     for name in arguments.models:
+        wanted = {"what": "memory", "name": name, "vocabulary": 32768}
         full, ours = (
-            alone(arguments, what="memory", name=name, vocabulary=32768, chunk=chunk)["bytes"] for chunk in (0, 512)
+            statistics.median(alone(arguments, chunk=chunk, **wanted)["bytes"] for _ in range(LOOKS))
+            for chunk in (0, 512)
         )
         found = f"{ours / 1e6:.0f} MB beyond the model, with all logits {full / 1e6:.0f} MB: {ours / full:.2f}"
         print(f"\n{name}, vocabulary 32,768: {found}")

@@ -31,7 +31,7 @@ def configuration(
 ) -> dict[str, Any]:
     """The DeepSpeed JSON of a run, nothing left to silent defaults that change the arithmetic.
 
-    DeepSpeed would clip at 1.0 and accumulate bf16 gradients in bf16 without being asked.
+    Unasked, DeepSpeed would clip at 1.0, and in bf16 accumulate gradients in bf16 and round them to it to reduce them.
     """
     stage: dict[str, Any] = {"stage": zero}
     if offload:
@@ -44,6 +44,7 @@ def configuration(
         "zero_optimization": stage,
         "bf16": {"enabled": dtype == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,  # torch's AdamW everywhere: the same arithmetic, and nothing to compile
         "steps_per_print": 1_000_000_000,
@@ -62,8 +63,11 @@ def begin() -> None:
     import torch
     from deepspeed.ops import __compatible_ops__ as compatible
 
+    from pretrain import attention
+
     if device == "cpu":
         compatible["deepspeed_shm_comm"] = False
+        attention.install()
     rank, world = ranks()
     os.environ.setdefault("LOCAL_RANK", "0")
     if device == "cuda":
@@ -101,15 +105,45 @@ def engine(
         config["optimizer"] = {"type": "Muon", "params": settings | {"torch_adam": True, "ns_method": "standard"}}
         if config["zero_optimization"]["stage"] == 3:
             config["zero_optimization"]["reduce_scatter"] = False
-        return deepspeed.initialize(
-            model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
-        )[0]
+        return _alone(
+            deepspeed.initialize(
+                model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
+            )[0]
+        )
     trained = [p for p in module.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
     vectors = [p for p in trained if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, eps=1e-8, fused=True)
-    return deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)[0]
+    return _alone(deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)[0])
+
+
+def _alone(engine: Any) -> Any:
+    """Spare a single rank the mean over ranks, for which DeepSpeed copies all its gradients there and back.
+
+    Only its ``BF16_Optimizer``, which hands them to the engine, can do without: others take them in as they reduce.
+    """
+    if ranks()[1] == 1 and hasattr(engine.optimizer, "get_grads_for_reduction"):
+        engine.enable_backward_allreduce = False
+    return engine
+
+
+def compile_layers(engine: Any) -> None:
+    """Compile a model's layers, one for all that are alike, rather than the model.
+
+    While it is traced transformers cannot look at positions, and makes a mask for whole rows as if documents were
+    packed into them, which keeps attention from its quick kernels. Outside the layers it looks, and makes none.
+    """
+    import deepspeed
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [each for each in engine.module.modules() if isinstance(each, GradientCheckpointingLayer)]
+    if not layers:  # not of transformers' make
+        engine.compile()
+        return
+    deepspeed.utils.nvtx.enable_nvtx = False  # as DeepSpeed does: every range would break the graph
+    for layer in layers:
+        layer.compile()
 
 
 def load(engine: Any, place: Path, universal: bool) -> None:

@@ -38,7 +38,7 @@ class Train(Stage):
     """
 
     kind = "checkpoint"
-    version = "2"
+    version = "3"
     own_process = True
     parallel = True
 
@@ -83,7 +83,7 @@ class Train(Stage):
     zero: Literal[0, 1, 2, 3] = Field(1, exclude=True, description="DeepSpeed's ZeRO stage")
     offload: bool = Field(False, exclude=True, description="keep the optimizer in the host's memory")
     checkpointing: bool = Field(False, exclude=True, description="recompute activations in the backward pass")
-    compiled: bool = Field(False, exclude=True, description="torch.compile: half a minute at the start")
+    compiled: bool = Field(False, exclude=True, description="torch.compile of its layers: half a minute at the start")
 
     def estimate(self) -> Cost:
         """Tokens that are read, the arithmetic they take, and the disk that the models and their states fill."""
@@ -205,7 +205,7 @@ class Train(Stage):
         if place:
             engine.load(made, place, universal)
         if self.compiled:
-            made.compile()
+            engine.compile_layers(made)
         state = found.state if found else State()
         if found is begun and begun is not None:  # what the run before counted is on its own ledger
             state = State(step=begun.state.step, items=course.first)

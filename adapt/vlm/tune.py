@@ -44,7 +44,7 @@ class Tune(Stage):
     """
 
     kind = "vlm"
-    version = "1"
+    version = "2"
     own_process = True
     parallel = True
     tunes: ClassVar[bool] = False  # the LM itself

@@ -321,23 +321,51 @@ def test_ways_that_save_memory_change_nothing(tiny, lm, tmp_path):
     assert losses(store.path(stage)) == pytest.approx(losses(lm), abs=1e-5)
 
 
+def test_alone_the_mean_over_ranks_is_spared_and_nothing_else(tiny, lm, tmp_path):
+    stage = varied(tiny.train, dtype="bf16", batch=2 * tiny.train.batch, micro_batch=tiny.train.batch, until=4 * STEP)
+    spared, meant = (beside(tiny.store, tmp_path / name, tiny.mixture) for name in ("spared", "meant"))
+    reduced = """
+from deepspeed.runtime.engine import DeepSpeedEngine
+plain, calls = DeepSpeedEngine.buffered_allreduce_fallback, []
+DeepSpeedEngine.buffered_allreduce_fallback = lambda *given, **named: (calls.append(1), plain(*given, **named))
+from pretrain import engine
+from pretrain.run import Run
+closing = Run._close
+def close(run):
+    assert bool(calls) == MEANT
+    closing(run)
+Run._close = close
+"""
+    both = {
+        spared: "MEANT = False",
+        meant: "MEANT = True\nfrom pretrain import engine\nengine._alone = lambda made: made",
+    }
+    for store, asked in both.items():
+        done = forked((store, stage), before=asked + reduced)
+        assert done.returncode == 0, done.stderr
+    assert payload(spared.path(stage)) == payload(meant.path(stage))
+
+
 def test_compiled_it_learns_the_same(tiny, lm, tmp_path):
     """The plain backend: what its kernels would save takes minutes of a C++ compiler here."""
     stage = varied(tiny.train, compiled=True, until=4 * STEP)
     store = beside(tiny.store, tmp_path, tiny.mixture)
     before = """
-from deepspeed.runtime.engine import DeepSpeedEngine
-plain, compiled = DeepSpeedEngine.compile, []
-def compile(engine, **given):
-    compiled.append(1)
-    return plain(engine, backend="aot_eager", **given)
-DeepSpeedEngine.compile = compile
+import torch
+plain = torch.nn.Module.compile
+torch.nn.Module.compile = lambda module: plain(module, backend="aot_eager")
+from transformers.models.llama import modeling_llama
+layer, masks = modeling_llama.LlamaDecoderLayer, []
+forward = layer.forward
+def seen(self, hidden, attention_mask=None, **given):
+    assert attention_mask is None  # which would keep attention from its quick kernels
+    return forward(self, hidden, attention_mask=attention_mask, **given)
+layer.forward = seen
 from pretrain.run import Run
 closing = Run._close
 def close(run):
-    assert compiled == [1]
-    import torch._dynamo
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # one for all layers, to learn and to look
+    assert not torch._dynamo.utils.counters["graph_break"]
     closing(run)
 Run._close = close
 """
