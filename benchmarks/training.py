@@ -10,9 +10,9 @@ all alike; each is stopped in the others' turns, lest its threads spin in wait f
 the rounds with 95 % intervals, tokens a second by the median step, shares of the matmul peak, which is the best of
 many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes, with losses by source, agreement of
 ranks and metrics; its next batch, like the Trainer's rows, is random tokens in memory. ``--compiled`` compiles the
-model of all. The line of kernels says what share of the peak the quickest of some steps would have, if it took no time
-but in torch's matrix products and attention. transformers' Trainer needs ``pip install accelerate``; without it the
-table has a line less.
+model of all, ours layer by layer. The line of kernels says what share of the peak the quickest of some steps of ours
+would have, if it took no time but in matrix products and attention. transformers' Trainer needs
+``pip install accelerate``; without it the table has a line less.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ BATCH = {"7m": (16, 256), "33m": (8, 512), "1m": (16, 256), "tiny": (16, 64)}  #
 LAP = "@lap "  # before the seconds of a step, among whatever else a contestant prints
 LOOKS = 5  # steps that are profiled, of which the quickest counts; and measurements of memory: their median
 ATTENTION = "aten::_scaled_dot_product_"
-KERNELS = {  # of torch, by what they do
-    "matrix products": lambda name: name in ("aten::mm", "aten::addmm", "aten::bmm"),
+KERNELS = {  # of torch, and our own, by what they do
+    "matrix products": lambda name: name in ("aten::mm", "aten::addmm"),
     "attention": lambda name: name.startswith(ATTENTION) and not name.endswith("backward"),
-    "attention, backward": lambda name: name.startswith(ATTENTION) and name.endswith("backward"),
+    "attention, backward": lambda name: (
+        name == "CausalAttentionBackward" or (name.startswith(ATTENTION) and name.endswith("backward"))
+    ),
 }
 
 
@@ -113,7 +115,7 @@ def presight(name: str, vocabulary: int, steps: int, dtype: str, compiled: bool,
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             run._step(ready, False)
         spent = {
-            what: sum(each.self_cpu_time_total for each in seen.key_averages() if holds(each.key)) / 1e6
+            what: sum(each.cpu_time_total for each in seen.key_averages() if holds(each.key)) / 1e6
             for what, holds in KERNELS.items()
         }
         kernels = min(kernels or spent, spent, key=lambda each: sum(each.values()))
@@ -267,6 +269,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=8192)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the stopped contestants are ended on the way out
     if arguments.one:
         wanted = json.loads(arguments.one)
         what = wanted.pop("what")

@@ -44,7 +44,8 @@ def configuration(
         "zero_optimization": stage,
         "bf16": {"enabled": dtype == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
-        "communication_data_type": "fp32",
+        # stages 0 and 1 reduce what was accumulated: it is not rounded first; the others reduce, then accumulate
+        "communication_data_type": "fp32" if zero < 2 else dtype,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,  # torch's AdamW everywhere: the same arithmetic, and nothing to compile
         "steps_per_print": 1_000_000_000,
@@ -67,7 +68,8 @@ def begin() -> None:
 
     if device == "cpu":
         compatible["deepspeed_shm_comm"] = False
-        attention.install()
+        if attention.pays():
+            attention.install()
     rank, world = ranks()
     os.environ.setdefault("LOCAL_RANK", "0")
     if device == "cuda":
@@ -121,7 +123,7 @@ def engine(
 def _alone(engine: Any) -> Any:
     """Spare a single rank the mean over ranks, for which DeepSpeed copies all its gradients there and back.
 
-    Only its ``BF16_Optimizer``, which hands them to the engine, can do without: others take them in as they reduce.
+    That is so at stage 1 in bf16, where the optimizer hands the engine its gradients to reduce.
     """
     if ranks()[1] == 1 and hasattr(engine.optimizer, "get_grads_for_reduction"):
         engine.enable_backward_allreduce = False

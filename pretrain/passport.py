@@ -32,7 +32,7 @@ class Passport(Stage):
     """
 
     kind = "passport"
-    version = "1"
+    version = "2"
 
     mixture: Annotated[Stage, Needs("mixture")]
     model: str = Field("tiny", description="a size of the table in pretrain/model.py")

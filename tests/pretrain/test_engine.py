@@ -17,12 +17,14 @@ def test_nothing_that_changes_the_arithmetic_is_left_to_defaults(accumulation, m
     assert found["train_batch_size"] == accumulation * found["train_micro_batch_size_per_gpu"]
     assert found["gradient_clipping"] == clip  # 1.0 when it is absent
     assert found["data_types"]["grad_accum_dtype"] == "fp32"
-    assert found["communication_data_type"] == "fp32"  # bf16 in bf16 when it is absent: what was summed is rounded
+    assert found["communication_data_type"] == "fp32"
     assert found["zero_optimization"]["stage"] == zero
     assert found["bf16"] == {"enabled": False}
 
 
-def test_bf16_is_asked_for_by_name():
+def test_bf16_is_asked_for_by_name_and_what_was_added_up_is_not_rounded_to_it():
+    for zero, reduced in enumerate(["fp32", "fp32", "bf16", "bf16"]):
+        assert engine.configuration(4, 4, zero, "bf16", 1.0)["communication_data_type"] == reduced
     assert engine.configuration(4, 4, 1, "bf16", 1.0)["bf16"] == {"enabled": True}
 
 
