@@ -459,10 +459,10 @@ Sums.add = add
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("zero", [0, 1, 2, 3])
-def test_killed_again_and_again_the_losses_are_the_undisturbed_ones(tiny, tmp_path, zero, ranks):
-    """Twenty kills in all, over every stage of ZeRO, one process and two."""
-    stage = varied(tiny.train, zero=zero)
+@pytest.mark.parametrize(("zero", "dtype"), [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16")])
+def test_killed_again_and_again_the_losses_are_the_undisturbed_ones(tiny, tmp_path, zero, dtype, ranks):
+    """Twenty kills over every stage of ZeRO, one process and two, and five more in bf16."""
+    stage = varied(tiny.train, zero=zero, dtype=dtype)
     stores = [beside(tiny.store, tmp_path / name, tiny.mixture) for name in ("whole", "struck")]
     assert forked((stores[0], stage), ranks=ranks, before=PARTED).returncode == 0
     kills = 3 if ranks == 1 else 2
