@@ -11,7 +11,8 @@ the rounds with 95 % intervals, tokens a second by the median step, shares of th
 many products, by the fastest step. Ours is the step that ``pretrain.Train`` takes, with losses by source, agreement of
 ranks and metrics; its next batch, like the Trainer's rows, is random tokens in memory. ``--compiled`` compiles the
 model of all, ours layer by layer. The line of kernels says what share of the peak the quickest of some steps of ours
-would have, if it took no time but in matrix products and attention. transformers' Trainer needs
+would have, if it took no time but in matrix products and attention (compiled, that of attention's backward pass is
+not told apart, and not counted). transformers' Trainer needs
 ``pip install accelerate``; without it the table has a line less.
 """
 
