@@ -64,9 +64,9 @@ def begin() -> None:
     import torch
     from deepspeed.ops import __compatible_ops__ as compatible
 
-    from pretrain import attention
-
     if device == "cpu":
+        from pretrain import attention
+
         compatible["deepspeed_shm_comm"] = False
         if attention.pays():
             attention.install()
@@ -107,11 +107,9 @@ def engine(
         config["optimizer"] = {"type": "Muon", "params": settings | {"torch_adam": True, "ns_method": "standard"}}
         if config["zero_optimization"]["stage"] == 3:
             config["zero_optimization"]["reduce_scatter"] = False
-        return _alone(
-            deepspeed.initialize(
-                model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
-            )[0]
-        )
+        return deepspeed.initialize(
+            model=module, model_parameters=list(module.parameters()), config=config, dist_init_required=False
+        )[0]
     trained = [p for p in module.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim >= 2]
     vectors = [p for p in trained if p.ndim < 2]
